@@ -1,0 +1,763 @@
+"""Load folders of song and log files into Sparkify's star schema, row by row.
+
+Extract reads lines into typed frames and sets bad ones aside, transform turns frames into the rows
+of each table, load writes them. Each file is one transaction: loaded whole or not at all.
+"""
+
+import argparse
+import codecs
+import contextlib
+import itertools
+import json
+import os
+import re
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from operator import itemgetter
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import psycopg2
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json
+from psycopg2.extras import execute_batch
+from tqdm import tqdm
+
+import database
+from sql_queries import (
+    artist_table_insert,
+    catalogue_select,
+    row_counts_select,
+    song_select,
+    song_table_insert,
+    songplay_exists_select,
+    songplay_match,
+    songplay_outranked_delete,
+    songplay_range_select,
+    songplay_release,
+    songplay_table_insert,
+    table_names,
+    time_table_insert,
+    user_table_insert,
+)
+
+DATA = Path(__file__).with_name("data")
+REJECTS = "rejected.jsonl"
+SET_ASIDE, INTERRUPTED = 3, 130
+BLOCK_BYTES = 1 << 20
+PAGE_ROWS = 1000
+FEW_ROWS = 10
+statement_numbers = itertools.count(1)
+
+
+# Extract: files of JSON lines -> frames of known types, and the lines that can't be loaded
+
+
+class Reject(NamedTuple):
+    """A line set aside: `text` is the line itself, bytes that are no UTF-8 as lone surrogates."""
+
+    file: str
+    line: int
+    reason: str
+    text: str
+
+
+SONG_SCHEMA = pa.schema(
+    {
+        "song_id": pa.string(),
+        "title": pa.string(),
+        "artist_id": pa.string(),
+        "year": pa.int64(),
+        "duration": pa.float64(),
+        "artist_name": pa.string(),
+        "artist_location": pa.string(),
+        "artist_latitude": pa.float64(),
+        "artist_longitude": pa.float64(),
+    }
+)
+LOG_SCHEMA = pa.schema(
+    {
+        "page": pa.string(),
+        "ts": pa.int64(),
+        "userId": pa.string(),
+        "firstName": pa.string(),
+        "lastName": pa.string(),
+        "gender": pa.string(),
+        "level": pa.string(),
+        "sessionId": pa.int64(),
+        "location": pa.string(),
+        "userAgent": pa.string(),
+        "song": pa.string(),
+        "artist": pa.string(),
+        "length": pa.float64(),
+    }
+)
+ID_LENGTH = 256
+LAST_MS = 253_402_300_799_999  # the end of the year 9999, as far as Python's datetime goes
+
+
+def list_files(folder, on_error):
+    """Return the *.json files below a folder, sorted; on_error takes an OSError per bad folder."""
+    return sorted(
+        os.path.join(root, name)
+        for root, _, names in os.walk(folder, onerror=on_error)
+        for name in names
+        if name.endswith(".json")
+    )
+
+
+class Piece(NamedTuple):
+    """Lines of a file, all of them unless it is large, or the OSError that met its reading."""
+
+    file: str
+    first_number: int
+    lines: list
+    error: OSError | None = None
+
+
+def read_pieces(files):
+    """Yield every file as one Piece, a large one as several. A byte-order mark is left out."""
+    for file in files:
+        number = 1
+        try:
+            with open(file, "rb") as opened:
+                lines = opened.readlines(BLOCK_BYTES)
+                lines[:1] = [line.removeprefix(codecs.BOM_UTF8) for line in lines[:1]]
+                while lines or number == 1:
+                    yield Piece(file, number, lines)
+                    number += max(len(lines), 1)
+                    lines = opened.readlines(BLOCK_BYTES)
+        except OSError as error:
+            yield Piece(file, number, [], error)
+
+
+def gather_blocks(pieces):
+    """Yield lists of Pieces of about BLOCK_BYTES: many small files are parsed as one."""
+    block, size = [], 0
+    for piece in pieces:
+        block.append(piece)
+        size += sum(map(len, piece.lines))
+        if size >= BLOCK_BYTES:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def extract(block, schema, find_faults):
+    """Return the good records of a block as a frame, and the other lines as Rejects by Piece.
+
+    The frame has the column `piece`, a record's position in the block, and the schema's columns as
+    Arrow types; what a line lacks is NA.
+    """
+    lines = [
+        (position, number, line)
+        for position, piece in enumerate(block)
+        for number, line in enumerate(map(strip_line, piece.lines), piece.first_number)
+        if line
+    ]
+    table, lines, faults = parse_lines(lines, schema)
+    table, lines, more_faults = check_records(table, lines, find_faults)
+    table = table.add_column(0, "piece", pa.array([line[0] for line in lines], pa.int64()))
+    rejects = defaultdict(list)
+    for (position, number, line), reason in sorted(faults + more_faults):
+        text = line.decode(errors="surrogateescape")
+        rejects[position].append(Reject(block[position].file, number, reason, text))
+    return table.to_pandas(types_mapper=pd.ArrowDtype), rejects
+
+
+def strip_line(line):
+    return line.strip(b" \t\r\n")
+
+
+def parse_lines(lines, schema):
+    """Return a table of the lines that parse, these lines, and the others with the reason.
+
+    Lines are tuples that end with the bytes. They are parsed together; if that fails, half by
+    half, until each bad line stands alone.
+    """
+    try:
+        return parse([line[-1] for line in lines], schema), lines, []
+    except (ValueError, pa.ArrowException) as error:
+        if len(lines) == 1:
+            return schema.empty_table(), [], [(lines[0], describe_fault(error))]
+    half = len(lines) // 2
+    head, head_lines, head_faults = parse_lines(lines[:half], schema)
+    tail, tail_lines, tail_faults = parse_lines(lines[half:], schema)
+    return pa.concat_tables([head, tail]), head_lines + tail_lines, head_faults + tail_faults
+
+
+def parse(lines, schema):
+    """Return a table with one row per line. Raises ValueError where a line is not one object.
+
+    The parser itself pays no heed to line ends: if each line begins and ends with a brace, and
+    there are as many objects as lines, then each line is one object.
+    """
+    if not lines:
+        return schema.empty_table()
+    text = b"\n".join(lines)
+    text.decode()
+    braced = text.startswith(b"{") and text.endswith(b"}")
+    if not braced or text.count(b"}\n{") != len(lines) - 1:
+        raise ValueError("no JSON object, or one that does not end on its line")
+    table = pyarrow.json.read_json(
+        pa.BufferReader(text),
+        read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(text) + 1),
+        parse_options=pyarrow.json.ParseOptions(
+            explicit_schema=schema, unexpected_field_behavior="ignore"
+        ),
+    )
+    if len(table) != len(lines):
+        raise ValueError("more than one JSON object")
+    return table
+
+
+def describe_fault(error):
+    """Return a parser's error as a reason, without the number of a row by the parser's count."""
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8"
+    for pattern, reason in PARSER_ERRORS.items():
+        if found := re.search(pattern, str(error)):
+            return reason.format(*found.groups())
+    return str(error)
+
+
+PARSER_ERRORS = {
+    r"Column\(/(.*)\) changed from (\w+) to (\w+)": "{}: {} expected, {} found",
+    r"Column\(/(.*)\) was specified twice": "{} is given twice",
+    r"couldn't parse:(.*)": "whole number expected, {} found",
+    r"JSON parse error: (.*?)\.?( in row \d+)?$": "broken JSON: {}",
+}
+
+
+def check_records(table, lines, find_faults):
+    """Return the records that break no rule, their lines, and the other lines with the reason."""
+    reasons = {}
+    for reason, mask in find_faults(table):
+        if pc.any(mask).as_py():
+            for row in pc.indices_nonzero(mask).to_pylist():
+                reasons.setdefault(row, reason)
+    if not reasons:
+        return table, lines, []
+    good = [row for row in range(len(lines)) if row not in reasons]
+    faults = [(lines[row], reason) for row, reason in reasons.items()]
+    return table.take(good), [lines[row] for row in good], faults
+
+
+def find_song_faults(songs):
+    """Yield each rule's breach as a reason, with a mask of the song records it applies to."""
+    for column in ("song_id", "artist_id", "artist_name", "title", "duration"):
+        yield f"{column} is missing", pc.is_null(songs[column])
+    for column in ("song_id", "artist_id"):
+        length = pc.utf8_length(songs[column])
+        yield f"{column} is empty", pc.equal(length, 0)
+        yield f"{column} is longer than {ID_LENGTH} characters", pc.greater(length, ID_LENGTH)
+    yield "year is out of range", is_outside(songs["year"], -(2**31), 2**31 - 1)
+    yield from find_value_faults(songs)
+
+
+def find_log_faults(events):
+    """Yield each rule's breach as a reason, with a mask of the log events it applies to."""
+    yield "page is missing", pc.is_null(events["page"])
+    yield "ts is missing", pc.is_null(events["ts"])
+    yield "ts is not in the years 1970 to 9999", is_outside(events["ts"], 0, LAST_MS)
+    is_play = pc.equal(events["page"], "NextSong")
+    for reason, mask in find_play_faults(events):
+        yield reason, pc.and_kleene(mask, is_play)
+
+
+def find_play_faults(events):
+    """Yield the breaches of rules that only events to be loaded must keep: see find_log_faults."""
+    user = events["userId"]
+    yield "userId is missing", pc.equal(pc.fill_null(user, ""), "")
+    yield (
+        "userId is no whole number",
+        pc.invert(pc.match_substring_regex(user, "^(0|[1-9][0-9]*)$")),
+    )
+    yield (
+        "userId is out of range",
+        pc.or_(
+            pc.greater(pc.utf8_length(user), 10),
+            pc.and_(pc.equal(pc.utf8_length(user), 10), pc.greater(user, str(2**31 - 1))),
+        ),
+    )
+    yield "sessionId is missing", pc.is_null(events["sessionId"])
+    yield "level is missing", pc.is_null(events["level"])
+    yield from find_value_faults(events)
+
+
+def find_value_faults(table):
+    """Yield the values that JSON can hold, or its parser lets pass, and Postgres must not."""
+    for field in table.schema:
+        if pa.types.is_string(field.type):
+            mask = pc.match_substring(table[field.name], "\0")
+            yield f"{field.name} holds the character U+0000, which Postgres can't store", mask
+        elif pa.types.is_floating(field.type):
+            yield f"{field.name} is no finite number", pc.invert(pc.is_finite(table[field.name]))
+
+
+def is_outside(column, low, high):
+    return pc.or_(pc.less(column, low), pc.greater(column, high))
+
+
+# Transform: frame in, frames out
+
+
+def transform_song_records(songs):
+    """Return the frames to load, in one part: the rows of artists and of songs."""
+    return [(transform_artists(songs), transform_songs(songs))]
+
+
+def transform_log_records(events):
+    """Return the frames to load, mostly in one part: the rows of time, users and songplays."""
+    return [
+        (transform_time(plays), transform_users(plays), transform_songplays(plays))
+        for plays in split_rounds(transform_plays(events))
+    ]
+
+
+def transform_artists(songs):
+    """Return the rows of artists: artist_id, name, location, latitude, longitude in degrees."""
+    return songs[["piece", *ARTIST_COLUMNS]].rename(columns=ARTIST_COLUMNS)
+
+
+ARTIST_COLUMNS = {
+    "artist_id": "artist_id",
+    "artist_name": "name",
+    "artist_location": "location",
+    "artist_latitude": "latitude",
+    "artist_longitude": "longitude",
+}
+
+
+def transform_songs(songs):
+    """Return the rows of songs: song_id, title, artist_id, year, duration in seconds."""
+    return songs[["piece", "song_id", "title", "artist_id", "year", "duration"]]
+
+
+PLAY_COLUMNS = {
+    "ts": "start_time",
+    "userId": "user_id",
+    "firstName": "first_name",
+    "lastName": "last_name",
+    "sessionId": "session_id",
+    "userAgent": "user_agent",
+    "song": "title",
+    "length": "duration",
+}
+
+
+def transform_plays(events):
+    """Return the plays among the events: the NextSong ones, with the schema's names and types."""
+    plays = events[events["page"] == "NextSong"].rename(columns=PLAY_COLUMNS)
+    return plays.assign(
+        start_time=plays["start_time"].astype("timestamp[ms, tz=UTC][pyarrow]"),
+        user_id=plays["user_id"].astype("int64[pyarrow]"),
+    )
+
+
+def split_rounds(plays):
+    """Yield the plays in parts in which none of a file share user and start_time: mostly one part.
+
+    Which of two such plays counts is for the conflict clauses in sql_queries to say, and they
+    compare what is loaded with what is stored.
+    """
+    while len(plays):
+        again = plays.duplicated(["piece", "user_id", "start_time"])
+        yield plays[~again]
+        plays = plays[again].drop_duplicates()
+
+
+def transform_time(plays):
+    """Return the rows of time: start_time in UTC, hour, day, ISO week, month, year, weekday."""
+    start_time = plays["start_time"]
+    return pd.DataFrame(
+        {
+            "piece": plays["piece"],
+            "start_time": start_time,
+            "hour": start_time.dt.hour,
+            "day": start_time.dt.day,
+            "week": start_time.dt.isocalendar()["week"],
+            "month": start_time.dt.month,
+            "year": start_time.dt.year,
+            "weekday": start_time.dt.day_of_week,
+        }
+    ).drop_duplicates(["piece", "start_time"])
+
+
+def transform_users(plays):
+    """Return the rows of users as of each one's latest play, and the start_time of that play."""
+    columns = ["piece", "user_id", "first_name", "last_name", "gender", "level", "start_time"]
+    by_time = plays[columns].sort_values(["piece", "start_time"])
+    return by_time.drop_duplicates(["piece", "user_id"], keep="last")
+
+
+def transform_songplays(plays):
+    """Return the rows of songplays but for the song's ids, with the song as the log names it."""
+    columns = ["start_time", "user_id", "level", "session_id", "location", "user_agent"]
+    return plays[["piece", *columns, "title", "artist", "duration"]]
+
+
+# Load, row by row
+
+
+class Batch(NamedTuple):
+    """What a Piece holds: parts to load in turn, each a list of rows per table, and a count."""
+
+    parts: list
+    records: int
+    rejects: list
+    error: OSError | None
+
+
+class Kind(NamedTuple):
+    """How the files of a folder are read and loaded."""
+
+    schema: pa.Schema
+    find_faults: Callable
+    transform: Callable
+
+
+SONGS = Kind(SONG_SCHEMA, find_song_faults, transform_song_records)
+LOGS = Kind(LOG_SCHEMA, find_log_faults, transform_log_records)
+
+
+def read_batches(files, kind):
+    """Yield each file with a Batch of it, with several if it is large."""
+    for block in gather_blocks(read_pieces(files)):
+        records, rejects = extract(block, kind.schema, kind.find_faults)
+        parts = [
+            [split_rows(frame, len(block)) for frame in part] for part in kind.transform(records)
+        ]
+        counts = np.bincount(records["piece"], minlength=len(block)).tolist()
+        for position, piece in enumerate(block):
+            own_parts = [[rows[position] for rows in part] for part in parts]
+            yield piece.file, Batch(own_parts, counts[position], rejects[position], piece.error)
+
+
+def split_rows(frame, pieces):
+    """Return a frame's rows as tuples, in a list per piece, of values that psycopg2 adapts.
+
+    NA becomes None and a timestamp text, which is faster to adapt than a datetime.
+    """
+    columns = [pa.array(frame[name]) for name in frame.columns[1:]]
+    columns = [c.cast("string") if pa.types.is_timestamp(c.type) else c for c in columns]
+    rows = list(zip(*(column.to_pylist() for column in columns), strict=True))
+    bounds = np.searchsorted(frame["piece"], range(pieces + 1))
+    return [rows[start:end] for start, end in itertools.pairwise(bounds)]
+
+
+def read_ahead(batches):
+    """Yield from an iterator that runs in a thread, beside the loading and one step ahead of it."""
+    with ThreadPoolExecutor(1) as reader:
+        upcoming = reader.submit(next, batches, None)
+        while (batch := upcoming.result()) is not None:
+            upcoming = reader.submit(next, batches, None)
+            yield batch
+
+
+class LoadReport(NamedTuple):
+    """What became of a file: records read, records loaded, lines set aside."""
+
+    records: int
+    loaded: int
+    rejects: list
+
+
+def process_song_file(cur, filepath, batches=None):
+    """Load a song file into songs and artists, and match the plays that its songs fit."""
+    return load_file(cur, batches or read_file(filepath, SONGS), load_songs)
+
+
+def process_log_file(cur, filepath, batches=None):
+    """Load the plays of a log file into time, users and songplays."""
+    return load_file(cur, batches or read_file(filepath, LOGS), load_plays)
+
+
+KINDS = {process_song_file: SONGS, process_log_file: LOGS}
+
+
+def read_file(filepath, kind):
+    return (batch for _, batch in read_batches([filepath], kind))
+
+
+def load_file(cur, batches, load):
+    """Load all Batches of a file and return a LoadReport. Raises OSError where the reading did."""
+    records, loaded, rejects = 0, 0, []
+    for batch in batches:
+        if batch.error:
+            raise batch.error
+        for part in batch.parts:
+            if part[-1]:
+                load(cur, *part)
+                loaded += len(part[-1])
+        records += batch.records
+        rejects += batch.rejects
+    return LoadReport(records, loaded, rejects)
+
+
+def load_songs(cur, artists, songs):
+    """Upsert artists and songs, and match plays anew where that changed what a song is called."""
+    ids = [song[0] for song in songs], [artist[0] for artist in artists]
+    matching = has_plays(cur)
+    before = fetch_catalogue(cur, ids) if matching else None
+    insert_rows(cur, artist_table_insert, artists)
+    insert_rows(cur, song_table_insert, songs)
+    if matching:
+        match_plays(cur, before, fetch_catalogue(cur, ids))
+
+
+def load_plays(cur, moments, users, plays):
+    """Upsert time and users, then insert the plays with the songs that fit them."""
+    insert_rows(cur, time_table_insert, moments)
+    insert_rows(cur, user_table_insert, users)
+    delete_outranked_plays(cur, plays)
+    songs = fetch_songs(cur, [play[-3:] for play in plays])
+    rows = [(*play[:3], *songs.get(play[-3:], (None, None)), *play[3:]) for play in plays]
+    insert_rows(cur, songplay_table_insert, rows)
+
+
+def insert_rows(cur, statement, rows):
+    """Execute an INSERT for each row; if there are many, Postgres plans it once for all of them."""
+    if len(rows) < FEW_ROWS:
+        execute_batch(cur, statement, rows, PAGE_ROWS)
+        return
+    name = f"statement_{next(statement_numbers)}"
+    numbers = itertools.count(1)
+    prepared = re.sub("%s", lambda _: f"${next(numbers)}", statement)
+    cur.execute(f"PREPARE {name} AS {prepared}")
+    values = ", ".join(["%s"] * len(rows[0]))
+    execute_batch(cur, f"EXECUTE {name} ({values})", rows, PAGE_ROWS)
+    cur.execute(f"DEALLOCATE {name}")
+
+
+def columns_of(rows):
+    """Return rows as a list of columns: arrays to Postgres."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def has_plays(cur):
+    """Tell whether there are plays that a song could be matched to."""
+    cur.execute(songplay_exists_select)
+    return cur.fetchone()[0]
+
+
+def delete_outranked_plays(cur, plays):
+    """Delete stored plays with the natural key of one of these that is to replace them."""
+    start_times = [play[0] for play in plays]
+    cur.execute(songplay_range_select, (min(start_times), max(start_times)))
+    if cur.fetchone()[0]:
+        cur.execute(songplay_outranked_delete, columns_of(plays))
+
+
+def fetch_songs(cur, logged):
+    """Return (song_id, artist_id) by (title, artist, duration) as logged, where a song fits."""
+    cur.execute(song_select, columns_of(logged))
+    return {(title, artist, duration): ids for title, artist, duration, *ids in cur}
+
+
+def fetch_catalogue(cur, ids):
+    """Return the set of songs, as a log would name them, with these song_ids or artist_ids."""
+    cur.execute(catalogue_select, ids)
+    return set(cur)
+
+
+def match_plays(cur, before, after):
+    """Match plays anew to the songs that are named otherwise after a load than before it."""
+    if before == after:
+        return
+    execute_batch(cur, songplay_release, [(song[0], *song[2:]) for song in before - after])
+    cur.execute(songplay_match, columns_of(song[2:] for song in before ^ after))
+
+
+class LoadError(Exception):
+    """What ends a run, in one line that names the file."""
+
+
+class RejectFile:
+    """The record of lines set aside: a JSON object each, entered once however often it is met."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.entries = None
+
+    def add(self, rejects):
+        """Append rejects to the file; they are on the disk on return. Raises LoadError."""
+        if not rejects:
+            return
+        try:
+            new = self.new_entries(rejects)
+            with open(self.path, "a", encoding="ascii", newline="\n") as file:
+                file.writelines(new)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise LoadError(
+                f"can't record rejected lines in {self.path}: {error.strerror}"
+            ) from None
+
+    def new_entries(self, rejects):
+        if self.entries is None:
+            text = (
+                self.path.read_text(encoding="ascii", errors="replace")
+                if self.path.exists()
+                else ""
+            )
+            self.entries = set(text.splitlines(keepends=True))
+        entries = [json.dumps(reject._asdict()) + "\n" for reject in rejects]
+        new = [entry for entry in dict.fromkeys(entries) if entry not in self.entries]
+        self.entries.update(new)
+        return new
+
+
+class Tally:
+    """What became of a folder's files, added up: see LoadReport."""
+
+    def __init__(self):
+        self.files = self.unreadable = self.records = self.loaded = self.rejected = 0
+
+
+def process_data(cur, conn, filepath, func, rejects=REJECTS, strict=False):
+    """Load each file below a folder with func, a transaction each, and return a Tally.
+
+    Lines set aside go to the file `rejects`; with strict, the first one ends the run instead.
+    Files that can't be read are reported and left out. Raises LoadError where a file can't be
+    loaded; the files before it stay loaded.
+    """
+    tally, reject_file = Tally(), RejectFile(rejects)
+
+    def report_unreadable(error):
+        tally.unreadable += 1
+        tqdm.write(f"etl.py: can't read {error.filename}: {error.strerror}", file=sys.stderr)
+
+    files = list_files(filepath, report_unreadable)
+    progress = tqdm(total=len(files), desc=Path(filepath).name, unit=" files", disable=None)
+    with contextlib.closing(read_ahead(read_batches(files, KINDS[func]))) as batches:
+        for datafile, own_batches in itertools.groupby(batches, key=itemgetter(0)):
+            progress.update()
+            try:
+                report = func(cur, datafile, (batch for _, batch in own_batches))
+            except OSError as error:
+                conn.rollback()
+                report_unreadable(error)
+                continue
+            except psycopg2.Error as error:
+                raise LoadError(f"{datafile}: {database.one_line(error)}") from error
+            if strict and report.rejects:
+                conn.rollback()
+                raise LoadError(f"{describe(report.rejects[0])}; nothing of this file was loaded")
+            reject_file.add(report.rejects)
+            conn.commit()
+            tally.files += 1
+            tally.records += report.records
+            tally.loaded += report.loaded
+            tally.rejected += len(report.rejects)
+    progress.close()
+    return tally
+
+
+def describe(reject):
+    return f"{reject.file}, line {reject.line}: {reject.reason}"
+
+
+# Command line
+
+
+def main():
+    """Load DATA and return the exit status, or one line on why it could not be done."""
+    arguments = parse_arguments()
+    try:
+        with contextlib.closing(database.connect()) as conn, conn.cursor() as cur:
+            return run(cur, conn, arguments)
+    except psycopg2.errors.UndefinedTable:
+        return "etl.py: the tables are not there yet; run python create_tables.py"
+    except (database.ServerError, LoadError, psycopg2.Error) as error:
+        return f"etl.py: {database.one_line(error)}"
+    except KeyboardInterrupt:
+        print(
+            "etl.py: interrupted; whole files stay loaded, run it again for the rest",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description="Load song and log files into Sparkify's star schema. Loading a file again "
+        "changes nothing, in whatever order.",
+        epilog="Exit status: 0 everything was loaded; 3 loaded, but some lines or files were set "
+        "aside; 1 failed; 2 wrong arguments. The server is that of DATABASE_URL, else of PGHOST "
+        "and its like, else an embedded one: see the README.",
+    )
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        nargs="?",
+        type=Path,
+        default=DATA,
+        help="folder that holds song_data/ and log_data/ (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rejects",
+        metavar="FILE",
+        default=REJECTS,
+        help="where lines that can't be loaded are recorded (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="stop at the first line that can't be loaded"
+    )
+    arguments = parser.parse_args()
+    for folder in (arguments.data / "song_data", arguments.data / "log_data"):
+        if not folder.is_dir():
+            parser.error(f"there is no folder {folder}; DATA must hold song_data/ and log_data/")
+    return arguments
+
+
+def run(cur, conn, arguments):
+    """Load both folders, say what became of them and return the exit status."""
+    started = time.monotonic()
+    target = f"{conn.info.dbname} on {database.server_name()}"
+    print(f"Loading {arguments.data} into {target}", flush=True)
+    before = count_rows(cur)
+    options = {"rejects": arguments.rejects, "strict": arguments.strict}
+    songs = process_data(cur, conn, arguments.data / "song_data", process_song_file, **options)
+    logs = process_data(cur, conn, arguments.data / "log_data", process_log_file, **options)
+    after = count_rows(cur)
+    print_summary(songs, logs, before, after)
+    rejected, unreadable = songs.rejected + logs.rejected, songs.unreadable + logs.unreadable
+    if rejected:
+        print(f"{rejected:,} lines were set aside: see {arguments.rejects}")
+    if unreadable:
+        print(f"{unreadable:,} files or folders could not be read")
+    print(f"Done in {time.monotonic() - started:.1f} s")
+    return SET_ASIDE if rejected or unreadable else 0
+
+
+def print_summary(songs, logs, before, after):
+    """Print what was read, the rows of each table and how many plays found their song."""
+    print(f"{songs.files:,} song files: {songs.loaded:,} songs")
+    print(
+        f"{logs.files:,} log files: {logs.loaded:,} plays and {logs.records - logs.loaded:,} other "
+        "events, which are not loaded"
+    )
+    print(f"\n{'table':<20}{'rows':>12}{'added':>12}")
+    for name in table_names:
+        print(f"{name:<20}{after[name]:>12,}{after[name] - before[name]:>+12,}")
+    plays, unmatched = after["songplays"], after["unmatched_songplays"]
+    print(f"\n{plays - unmatched:,} of {plays:,} plays found their song in the catalogue")
+
+
+def count_rows(cur):
+    """Return the number of rows by table."""
+    cur.execute(row_counts_select)
+    return dict(zip(table_names, cur.fetchone(), strict=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""Tiny songs, log events and whole tables, for tests to say only what they are about."""
+
+import json
+from pathlib import Path
+
+SONG = {
+    "num_songs": 1,
+    "artist_id": "AR1",
+    "artist_latitude": 35.14968,
+    "artist_longitude": -90.04892,
+    "artist_location": "Memphis, TN",
+    "artist_name": "The Ferrymen",
+    "song_id": "SO1",
+    "title": "Slow River",
+    "duration": 218.93179,
+    "year": 1999,
+}
+EVENT = {
+    "artist": "The Ferrymen",
+    "auth": "Logged In",
+    "firstName": "Ada",
+    "gender": "F",
+    "itemInSession": 0,
+    "lastName": "Reyes",
+    "length": 218.93179,
+    "level": "free",
+    "location": "Tampa-St. Petersburg-Clearwater, FL",
+    "method": "PUT",
+    "page": "NextSong",
+    "registration": 1540919166796.0,
+    "sessionId": 7,
+    "song": "Slow River",
+    "status": 200,
+    "ts": 1541106106796,  # 2018-11-01 21:01:46.796 UTC, a Thursday
+    "userAgent": '"Mozilla/5.0 (X11; Linux x86_64)"',
+    "userId": "8",
+}
+
+
+def song(**changes):
+    return SONG | changes
+
+
+def event(**changes):
+    return EVENT | changes
+
+
+def write_lines(path, records):
+    """Write records as JSON lines, text and bytes as they are, and return the path as text."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\n".join(map(to_bytes, records)))
+    return str(path)
+
+
+def to_bytes(record):
+    if isinstance(record, bytes):
+        return record
+    return (record if isinstance(record, str) else json.dumps(record)).encode()
+
+
+def write_data(folder, songs=(), events=()):
+    """Write a data folder with a file per song and one log file, and return its path."""
+    (folder / "song_data").mkdir(parents=True, exist_ok=True)
+    (folder / "log_data").mkdir(exist_ok=True)
+    for number, record in enumerate(songs):
+        write_lines(folder / "song_data" / f"{number:03}.json", [record])
+    if events:
+        write_lines(folder / "log_data" / "events.json", events)
+    return folder
+
+
+def read_tables(cur):
+    """Return all rows of all tables by name, without the generated songplay_id.
+
+    Instead of its songplay_id, an unmatched songplay shows the natural key.
+    """
+    queries = {
+        "songplays": """
+            SELECT start_time, user_id, level, song_id, artist_id, session_id, location, user_agent
+            FROM songplays ORDER BY user_id, start_time, session_id
+        """,
+        "users": "SELECT * FROM users ORDER BY user_id",
+        "songs": 'SELECT * FROM songs ORDER BY song_id COLLATE "C"',
+        "artists": 'SELECT * FROM artists ORDER BY artist_id COLLATE "C"',
+        "time": "SELECT * FROM time ORDER BY start_time",
+        "unmatched_songplays": """
+            SELECT user_id, start_time, session_id, title, artist, duration
+            FROM unmatched_songplays JOIN songplays USING (songplay_id)
+            ORDER BY user_id, start_time, session_id
+        """,
+    }
+    tables = {}
+    for name, query in queries.items():
+        cur.execute(query)
+        tables[name] = cur.fetchall()
+    return tables

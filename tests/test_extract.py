@@ -1,0 +1,207 @@
+"""Lines to typed records: what is kept exactly as it is, and what is set aside and why."""
+
+import json
+
+import pytest
+from records import event, song, to_bytes, write_lines
+
+import etl
+
+
+def read(path, kind):
+    """Return a file's good records as dicts and its rejects as (line, reason)."""
+    records, rejects = [], []
+    for block in etl.gather_blocks(etl.read_pieces([path])):
+        frame, block_rejects = etl.extract(block, kind.schema, kind.find_faults)
+        table = etl.pa.Table.from_pandas(frame, preserve_index=False)
+        records += table.drop_columns("piece").to_pylist()
+        rejects += [reject for piece in block_rejects.values() for reject in piece]
+    return records, rejects
+
+
+def read_log(tmp_path, lines):
+    return read(write_lines(tmp_path / "log.json", lines), etl.LOGS)
+
+
+def expected(record, kind):
+    return {name: record.get(name) for name in kind.schema.names}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "007",
+        "1e5",
+        "2018-11-01",
+        "NaN",
+        "NULL",
+        "null",
+        "true",
+        "-0",
+        "",
+        " ",
+        "\\",
+        '"',
+        "\\N",
+        "{}",
+    ]
+    + ["Björk 🎵", "a\tb\nc", "\\u0000 spelt out", "}\n{", "\u2028", "x" * 100_000],
+)
+def test_text_stays_as_it_is(tmp_path, text):
+    logged = event(song=text, artist=text, location=text, firstName=text)
+    catalogued = song(title=text, artist_name=text, artist_location=text)
+    assert read_log(tmp_path, [logged]) == ([expected(logged, etl.LOGS)], [])
+    path = write_lines(tmp_path / "song.json", [catalogued])
+    assert read(path, etl.SONGS) == ([expected(catalogued, etl.SONGS)], [])
+
+
+@pytest.mark.parametrize("number", [0, -1.5, 218.93179, 1e-300, 5, 0.1 + 0.2, 1e22])
+def test_numbers_stay_as_they_are(tmp_path, number):
+    assert read_log(tmp_path, [event(length=number)])[0][0]["length"] == number
+
+
+def test_what_a_line_lacks_is_null(tmp_path):
+    bare = {name: event()[name] for name in ("page", "ts", "userId", "sessionId", "level")}
+    assert read_log(tmp_path, [bare]) == ([expected(bare, etl.LOGS)], [])
+
+
+def test_unknown_fields_are_passed_over(tmp_path):
+    records, rejects = read_log(tmp_path, [event(more={"deep": [1, None]}, itemInSession="x")])
+    assert (records, rejects) == ([expected(event(), etl.LOGS)], [])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf%s",
+        b"%s\n",
+        b"%s\r\n",
+        b"\r\n%s\r\n\r\n",
+        b"\n\n  %s \t\n",
+    ],
+)
+def test_marks_and_line_ends_are_no_errors(tmp_path, content):
+    path = tmp_path / "log.json"
+    path.write_bytes(content % json.dumps(event()).encode())
+    assert read(path, etl.LOGS) == ([expected(event(), etl.LOGS)], [])
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\r\n \r\n", b"\xef\xbb\xbf"])
+def test_files_without_a_line_are_no_errors(tmp_path, content):
+    path = tmp_path / "log.json"
+    path.write_bytes(content)
+    assert read(path, etl.LOGS) == ([], [])
+
+
+BAD_LINES = [
+    ('{"artist": "x", "so', "no JSON object, or one that does not end on its line"),
+    ('{"a": 1, "b": }', "broken JSON: Invalid value"),
+    ("{'a': 1}", "broken JSON: Missing a name for object member"),
+    ('{"a": NaN,}', "broken JSON: Missing a name for object member"),
+    ('{"a": "x}', "broken JSON: Missing a closing quotation mark in string"),
+    ('{"a": "tab\there"}', "broken JSON: Invalid encoding in string"),
+    ('{"a": "\\ud800"}', "broken JSON: The surrogate pair in string is invalid"),
+    ("[1]", "no JSON object, or one that does not end on its line"),
+    ("null", "no JSON object, or one that does not end on its line"),
+    ('"text"', "no JSON object, or one that does not end on its line"),
+    ("{}{}", "more than one JSON object"),
+    ("{} null {}", "more than one JSON object"),
+    ("\x00", "no JSON object, or one that does not end on its line"),
+    (b'{"a": "\xff"}', "not UTF-8"),
+    (b'{"a": "\xed\xa0\x80"}', "not UTF-8"),
+    ("{}", "page is missing"),
+    (event(page=None), "page is missing"),
+    (event(ts=None), "ts is missing"),
+    (event(ts=None, page="Home"), "ts is missing"),
+    (event(ts=-1), "ts is not in the years 1970 to 9999"),
+    (event(ts=etl.LAST_MS + 1), "ts is not in the years 1970 to 9999"),
+    (event(ts="1541106106796"), "ts: number expected, string found"),
+    (event(ts=1541106106796.5), "whole number expected, 1541106106796.5 found"),
+    (event(ts=2**63), "whole number expected, 9223372036854775808 found"),
+    (event(ts=True), "ts: number expected, boolean found"),
+    (event(userId=None), "userId is missing"),
+    (event(userId=""), "userId is missing"),
+    (event(userId=8), "userId: string expected, number found"),
+    (event(userId="eight"), "userId is no whole number"),
+    (event(userId="08"), "userId is no whole number"),
+    (event(userId="-8"), "userId is no whole number"),
+    (event(userId="8 "), "userId is no whole number"),
+    (event(userId="8\n"), "userId is no whole number"),
+    (event(userId="٨"), "userId is no whole number"),
+    (event(userId="2147483648"), "userId is out of range"),
+    (event(userId="10000000000"), "userId is out of range"),
+    (event(sessionId=None), "sessionId is missing"),
+    (event(sessionId="7"), "sessionId: number expected, string found"),
+    (event(level=None), "level is missing"),
+    (event(song={"title": "x"}), "song: string expected, object found"),
+    (event(song=["x"]), "song: string expected, array found"),
+    (event(song="a\0b"), "song holds the character U+0000, which Postgres can't store"),
+    (event(userAgent="\0"), "userAgent holds the character U+0000, which Postgres can't store"),
+    (event(length="218.9"), "length: number expected, string found"),
+    ('{"page": "NextSong", "ts": 1, "ts": 2}', "ts is given twice"),
+    (json.dumps(event(length=float("nan"))), "length is no finite number"),
+    (json.dumps(event(length=float("inf"))), "length is no finite number"),
+    ('{"length": 1e999}', "broken JSON: Number too big to be stored in double"),
+    (b"\xef\xbb\xbf{}", "no JSON object, or one that does not end on its line"),
+]
+
+
+@pytest.mark.parametrize(("line", "reason"), BAD_LINES)
+def test_a_bad_line_is_set_aside_and_its_neighbours_are_not(tmp_path, line, reason):
+    first, last = event(), event(ts=1541106106797)
+    records, [reject] = read_log(tmp_path, [first, "", line, last])
+    assert records == [expected(first, etl.LOGS), expected(last, etl.LOGS)]
+    text = to_bytes(line).decode(errors="surrogateescape")
+    assert reject == (str(tmp_path / "log.json"), 3, reason, text)
+
+
+BAD_SONGS = [
+    *[
+        (song(**{name: None}), f"{name} is missing")
+        for name in ("song_id", "artist_id", "artist_name", "title", "duration")
+    ],
+    (song(song_id=""), "song_id is empty"),
+    (song(artist_id=""), "artist_id is empty"),
+    (song(song_id="S" * 257), "song_id is longer than 256 characters"),
+    (song(artist_id="A" * 257), "artist_id is longer than 256 characters"),
+    (song(year=2**31), "year is out of range"),
+    (song(year=1999.5), "whole number expected, 1999.5 found"),
+    (song(duration="218"), "duration: number expected, string found"),
+    (song(title="\0"), "title holds the character U+0000, which Postgres can't store"),
+    (json.dumps(song(artist_latitude=float("inf"))), "artist_latitude is no finite number"),
+]
+
+
+@pytest.mark.parametrize(("record", "reason"), BAD_SONGS)
+def test_a_bad_song_is_set_aside(tmp_path, record, reason):
+    records, [reject] = read(write_lines(tmp_path / "song.json", [record, song()]), etl.SONGS)
+    assert (records, reject.line, reject.reason) == ([expected(song(), etl.SONGS)], 1, reason)
+
+
+def test_only_plays_need_a_user_a_session_and_a_level(tmp_path):
+    home = event(page="Home", userId="", sessionId=None, level=None, song="\0")
+    assert read_log(tmp_path, [home]) == ([expected(home, etl.LOGS)], [])
+
+
+def test_all_bad_lines_of_a_file_are_found(tmp_path):
+    lines = ["bad" if number % 3 else event(ts=number) for number in range(200)]
+    records, rejects = read_log(tmp_path, lines)
+    assert [record["ts"] for record in records] == list(range(0, 200, 3))
+    assert [reject.line for reject in rejects] == [n + 1 for n in range(200) if n % 3]
+
+
+def test_a_file_larger_than_a_block_is_read_in_several(tmp_path, monkeypatch):
+    monkeypatch.setattr(etl, "BLOCK_BYTES", 2000)
+    lines = [event(ts=number) if number != 77 else "bad" for number in range(100)]
+    path = write_lines(tmp_path / "log.json", lines)
+    assert len(list(etl.gather_blocks(etl.read_pieces([path])))) > 10
+    records, [reject] = read(path, etl.LOGS)
+    assert [record["ts"] for record in records] == [n for n in range(100) if n != 77]
+    assert reject.line == 78
+
+
+def test_files_are_listed_in_order_and_by_their_ending(tmp_path):
+    for name in ("b/2.json", "a/x/1.json", "b/10.json", "a.json", "c.jsonl", "d.txt"):
+        write_lines(tmp_path / name, [])
+    paths = [path.removeprefix(str(tmp_path)) for path in etl.list_files(tmp_path, None)]
+    assert paths == ["/a.json", "/a/x/1.json", "/b/10.json", "/b/2.json"]

@@ -1,0 +1,155 @@
+"""The tables are a function of the set of records, never of their order or their files.
+
+Records are drawn from so few values that most of them contradict others: songs that change their
+title or their artist, artists their name, plays logged twice with different details, users with two
+levels in one millisecond. However they are dealt to files, the tables must be those that a plain
+reading of the rules gives.
+"""
+
+from itertools import count
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from records import event, read_tables, song, write_lines
+
+import etl
+
+names = st.sampled_from(["B", "é"])
+maybe_words = st.sampled_from([None, "", "a", "B"])
+lengths = st.sampled_from([9.5, 9.5, 9.5, 10.25])
+
+songs = st.builds(
+    song,
+    song_id=st.sampled_from(["SO1", "SO2", "SO3"]),
+    artist_id=st.sampled_from(["AR1", "AR2"]),
+    artist_name=names,
+    artist_location=maybe_words,
+    artist_latitude=st.sampled_from([None, 1.5, 10.25]),
+    title=names,
+    duration=lengths,
+    year=st.sampled_from([None, 0, 1999, 2005]),
+)
+plays = st.builds(
+    event,
+    ts=st.sampled_from([1, 2]),
+    userId=st.sampled_from(["1", "2"]),
+    sessionId=st.sampled_from([1, 2]),
+    level=st.sampled_from(["free", "paid"]),
+    firstName=maybe_words,
+    location=maybe_words,
+    song=names | st.none(),
+    artist=names,
+    length=lengths | st.none(),
+)
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_tables_depend_on_the_set_of_records_only(conn, cur, tmp_path, data):
+    records = data.draw(st.lists(songs | plays, min_size=1, max_size=12))
+    dealt = data.draw(st.permutations(records + data.draw(st.lists(st.sampled_from(records)))))
+    file_sizes = st.lists(st.integers(1, 5), min_size=len(dealt), max_size=len(dealt))
+    try:
+        for path, load in write_files(tmp_path, dealt, data.draw(file_sizes)):
+            report = load(cur, path)
+            assert report.rejects == []
+        assert read_tables(cur) == tables_of(records)
+    finally:
+        conn.rollback()
+
+
+def write_files(folder, records, sizes):
+    """Yield files of the given sizes, as far as neighbours are of one kind, and their loader."""
+    numbers = count()
+    for size in sizes:
+        is_song = records and "song_id" in records[0]
+        chunk = [r for r in records[:size] if ("song_id" in r) == is_song]
+        if not chunk:
+            return
+        for record in chunk:
+            records.remove(record)
+        load = etl.process_song_file if is_song else etl.process_log_file
+        yield write_lines(folder / f"{next(numbers)}.json", chunk), load
+
+
+# The rules once more, in plain Python and over all records at once.
+
+
+def tables_of(records):
+    events = [record for record in records if "song_id" not in record]
+    catalogue = [record for record in records if "song_id" in record]
+    artists = best_by("artist_id", catalogue, ["artist_location:", "artist_latitude"], ARTIST)
+    titles = best_by("song_id", catalogue, ["year:0"], ["title", "artist_id", "year", "duration"])
+    logged = best_by("userId ts sessionId", events, PLAY_FACTS, PLAY)
+    fitting = {
+        (s["title"], artists[s["artist_id"]]["artist_name"], s["duration"]): s
+        for _, s in sorted(titles.items(), reverse=True)
+    }
+    latest = {}
+    for e in events:
+        if e["ts"] == max(other["ts"] for other in events if other["userId"] == e["userId"]):
+            latest.setdefault(e["userId"], []).append(e)
+    rows = {name: [] for name in ("songplays", "unmatched_songplays")}
+    for _, e in sorted(logged.items(), key=lambda item: (item[0][0], item[0][1], item[0][2])):
+        s = fitting.get((e["song"], e["artist"], e["length"]), {"song_id": None, "artist_id": None})
+        start_time = moment(e["ts"])
+        rows["songplays"].append(
+            (start_time, int(e["userId"]), e["level"], s["song_id"], s["artist_id"], e["sessionId"])
+            + (e["location"], e["userAgent"])
+        )
+        if s["song_id"] is None:
+            key = (int(e["userId"]), start_time, e["sessionId"])
+            rows["unmatched_songplays"].append((*key, e["song"], e["artist"], e["length"]))
+    return rows | {
+        "users": [
+            (int(user), *(best(rivals, USER_FACTS, USER)[name] for name in USER))
+            for user, rivals in sorted(latest.items())
+        ],
+        "songs": [
+            (i, s["title"], s["artist_id"], s["year"], s["duration"])
+            for i, s in sorted(titles.items())
+        ],
+        "artists": [(i, *(a[name] for name in ARTIST)) for i, a in sorted(artists.items())],
+        "time": [
+            (moment(ts), 0, 1, 1, 1, 1970, 3) for ts in sorted({event["ts"] for event in events})
+        ],
+    }
+
+
+ARTIST = ["artist_name", "artist_location", "artist_latitude", "artist_longitude"]
+USER = ["firstName", "lastName", "gender", "level"]
+USER_FACTS = ["firstName", "lastName", "gender"]
+PLAY = ["level", "location", "userAgent", "song", "artist", "length"]
+PLAY_FACTS = PLAY[1:]
+
+
+def moment(ts):
+    return etl.pd.Timestamp(ts, unit="ms", tz="UTC")
+
+
+def best_by(key, records, facts, values):
+    """Return the best record by key."""
+    groups = {}
+    for record in records:
+        groups.setdefault(tuple(record[name] for name in key.split()), []).append(record)
+    return {
+        key if len(key) > 1 else key[0]: best(rivals, facts, values)
+        for key, rivals in groups.items()
+    }
+
+
+def best(rivals, facts, values):
+    """Return the most complete record, of several the greatest as text, None after any text.
+
+    A fact such as "year:0" counts as unknown where it is 0.
+    """
+
+    def rank(record):
+        known = 0
+        for fact in facts:
+            name, _, unknown = fact.partition(":")
+            known += str(record[name]) not in ("None", unknown if ":" in fact else "None")
+        texts = [(record[v] is None, str(record[v]).encode()) for v in values]
+        return known, texts
+
+    return max(rivals, key=rank)
