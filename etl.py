@@ -633,8 +633,11 @@ def process_data(cur, conn, filepath, func, rejects=REJECTS, strict=False):
     tally, reject_file = Tally(), RejectFile(rejects)
 
     def report_unreadable(error):
+        message = f"can't read {error.filename}: {error.strerror}"
+        if strict:
+            raise LoadError(message)
+        tqdm.write(f"etl.py: {message}", file=sys.stderr)
         tally.unreadable += 1
-        tqdm.write(f"etl.py: can't read {error.filename}: {error.strerror}", file=sys.stderr)
 
     files = list_files(filepath, report_unreadable)
     progress = tqdm(total=len(files), desc=Path(filepath).name, unit=" files", disable=None)
@@ -675,15 +678,13 @@ def main():
     try:
         with contextlib.closing(database.connect()) as conn, conn.cursor() as cur:
             return run(cur, conn, arguments)
-    except psycopg2.errors.UndefinedTable:
-        return "etl.py: the tables are not there yet; run python create_tables.py"
+    except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
+        return f"etl.py: {database.one_line(error)}; run python create_tables.py"
     except (database.ServerError, LoadError, psycopg2.Error) as error:
         return f"etl.py: {database.one_line(error)}"
     except KeyboardInterrupt:
-        print(
-            "etl.py: interrupted; whole files stay loaded, run it again for the rest",
-            file=sys.stderr,
-        )
+        message = "interrupted; the files loaded so far stay, run it again for the others"
+        print(f"etl.py: {message}", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -732,25 +733,32 @@ def run(cur, conn, arguments):
     print_summary(songs, logs, before, after)
     rejected, unreadable = songs.rejected + logs.rejected, songs.unreadable + logs.unreadable
     if rejected:
-        print(f"{rejected:,} lines were set aside: see {arguments.rejects}")
+        print(f"{count(rejected, 'line was', 'lines were')} set aside: see {arguments.rejects}")
     if unreadable:
-        print(f"{unreadable:,} files or folders could not be read")
+        print(f"{count(unreadable, 'file or folder', 'files or folders')} could not be read")
     print(f"Done in {time.monotonic() - started:.1f} s")
     return SET_ASIDE if rejected or unreadable else 0
 
 
 def print_summary(songs, logs, before, after):
     """Print what was read, the rows of each table and how many plays found their song."""
-    print(f"{songs.files:,} song files: {songs.loaded:,} songs")
+    others = count(logs.records - logs.loaded, "event", "events")
     print(
-        f"{logs.files:,} log files: {logs.loaded:,} plays and {logs.records - logs.loaded:,} other "
-        "events, which are not loaded"
+        f"{count(songs.files, 'song file', 'song files')}: {count(songs.loaded, 'song', 'songs')}"
+    )
+    print(
+        f"{count(logs.files, 'log file', 'log files')}: {count(logs.loaded, 'play', 'plays')}, and "
+        f"{others} of other pages (not loaded)"
     )
     print(f"\n{'table':<20}{'rows':>12}{'added':>12}")
     for name in table_names:
         print(f"{name:<20}{after[name]:>12,}{after[name] - before[name]:>+12,}")
     plays, unmatched = after["songplays"], after["unmatched_songplays"]
     print(f"\n{plays - unmatched:,} of {plays:,} plays found their song in the catalogue")
+
+
+def count(number, one, many):
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def count_rows(cur):

