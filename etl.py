@@ -16,6 +16,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -314,11 +316,11 @@ def transform_song_records(songs):
     return [(transform_artists(songs), transform_songs(songs))]
 
 
-def transform_log_records(events):
+def transform_log_records(plays):
     """Return the frames to load, mostly in one part: the rows of time, users and songplays."""
     return [
-        (transform_time(plays), transform_users(plays), transform_songplays(plays))
-        for plays in split_rounds(transform_plays(events))
+        (transform_time(part), transform_users(part), transform_songplays(part))
+        for part in split_rounds(plays)
     ]
 
 
@@ -408,37 +410,51 @@ def transform_songplays(plays):
 
 
 class Batch(NamedTuple):
-    """What a Piece holds: parts to load in turn, each a list of rows per table, and a count."""
+    """What a Piece holds: parts to load in turn, each a list of rows per table; the numbers of
+    records read and of those to load; lines set aside; or the error."""
 
     parts: list
     records: int
+    loadable: int
     rejects: list
     error: OSError | None
 
 
 class Kind(NamedTuple):
-    """How the files of a folder are read and loaded."""
+    """How one kind of file is read: its fields, its rules, what is loaded, and into what rows."""
 
     schema: pa.Schema
     find_faults: Callable
+    select: Callable
     transform: Callable
 
 
-SONGS = Kind(SONG_SCHEMA, find_song_faults, transform_song_records)
-LOGS = Kind(LOG_SCHEMA, find_log_faults, transform_log_records)
+SONGS = Kind(SONG_SCHEMA, find_song_faults, lambda songs: songs, transform_song_records)
+LOGS = Kind(LOG_SCHEMA, find_log_faults, transform_plays, transform_log_records)
 
 
 def read_batches(files, kind):
     """Yield each file with a Batch of it, with several if it is large."""
     for block in gather_blocks(read_pieces(files)):
         records, rejects = extract(block, kind.schema, kind.find_faults)
+        loadable = kind.select(records)
         parts = [
-            [split_rows(frame, len(block)) for frame in part] for part in kind.transform(records)
+            [split_rows(frame, len(block)) for frame in part] for part in kind.transform(loadable)
         ]
-        counts = np.bincount(records["piece"], minlength=len(block)).tolist()
+        counts = [
+            np.bincount(frame["piece"], minlength=len(block)).tolist()
+            for frame in (records, loadable)
+        ]
         for position, piece in enumerate(block):
-            own_parts = [[rows[position] for rows in part] for part in parts]
-            yield piece.file, Batch(own_parts, counts[position], rejects[position], piece.error)
+            yield (
+                piece.file,
+                Batch(
+                    [[rows[position] for rows in part] for part in parts],
+                    *(count[position] for count in counts),
+                    rejects[position],
+                    piece.error,
+                ),
+            )
 
 
 def split_rows(frame, pieces):
@@ -496,8 +512,8 @@ def load_file(cur, batches, load):
         for part in batch.parts:
             if part[-1]:
                 load(cur, *part)
-                loaded += len(part[-1])
         records += batch.records
+        loaded += batch.loadable
         rejects += batch.rejects
     return LoadReport(records, loaded, rejects)
 
@@ -585,42 +601,46 @@ class RejectFile:
 
     def __init__(self, path):
         self.path = Path(path)
-        self.entries = None
+
+    @cached_property
+    def entries(self):
+        """The lines that the file holds already."""
+        with contextlib.suppress(FileNotFoundError):
+            return set(self.path.read_text(errors="replace").splitlines())
+        return set()
 
     def add(self, rejects):
         """Append rejects to the file; they are on the disk on return. Raises LoadError."""
         if not rejects:
             return
         try:
-            new = self.new_entries(rejects)
+            new = [json.dumps(reject._asdict()) for reject in rejects]
+            new = [entry for entry in dict.fromkeys(new) if entry not in self.entries]
             with open(self.path, "a", encoding="ascii", newline="\n") as file:
-                file.writelines(new)
+                file.writelines(f"{entry}\n" for entry in new)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise LoadError(
-                f"can't record rejected lines in {self.path}: {error.strerror}"
-            ) from None
-
-    def new_entries(self, rejects):
-        if self.entries is None:
-            text = (
-                self.path.read_text(encoding="ascii", errors="replace")
-                if self.path.exists()
-                else ""
-            )
-            self.entries = set(text.splitlines(keepends=True))
-        entries = [json.dumps(reject._asdict()) + "\n" for reject in rejects]
-        new = [entry for entry in dict.fromkeys(entries) if entry not in self.entries]
+            message = f"can't record rejected lines in {self.path}: {error.strerror}"
+            raise LoadError(message) from None
         self.entries.update(new)
-        return new
 
 
+@dataclass
 class Tally:
-    """What became of a folder's files, added up: see LoadReport."""
+    """What became of a folder's files, added up."""
 
-    def __init__(self):
-        self.files = self.unreadable = self.records = self.loaded = self.rejected = 0
+    files: int = 0
+    unreadable: int = 0
+    records: int = 0
+    loaded: int = 0
+    rejected: int = 0
+
+    def add(self, report):
+        self.files += 1
+        self.records += report.records
+        self.loaded += report.loaded
+        self.rejected += len(report.rejects)
 
 
 def process_data(cur, conn, filepath, func, rejects=REJECTS, strict=False):
@@ -657,10 +677,7 @@ def process_data(cur, conn, filepath, func, rejects=REJECTS, strict=False):
                 raise LoadError(f"{describe(report.rejects[0])}; nothing of this file was loaded")
             reject_file.add(report.rejects)
             conn.commit()
-            tally.files += 1
-            tally.records += report.records
-            tally.loaded += report.loaded
-            tally.rejected += len(report.rejects)
+            tally.add(report)
     progress.close()
     return tally
 

@@ -192,6 +192,12 @@ def test_process_data_loads_a_folder_and_again_changes_nothing(conn, cur, tmp_pa
     ]
 
 
+def test_repeated_lines_are_counted_as_what_they_are(cur, tmp_path):
+    path = write_lines(tmp_path / "log.json", [event(), event(page="Home")] * 3)
+    assert etl.process_log_file(cur, path) == (6, 3, [])
+    assert len(read_tables(cur)["songplays"]) == 1
+
+
 def test_a_file_of_several_blocks_is_one_transaction(conn, cur, tmp_path, monkeypatch):
     monkeypatch.setattr(etl, "BLOCK_BYTES", 2000)
     events = [event(ts=n % 60, sessionId=n % 7) for n in range(100)]

@@ -99,7 +99,8 @@ def test_plays_that_share_user_and_moment_go_in_different_rounds():
 
 
 def test_no_plays_give_no_part():
-    assert etl.transform_log_records(events_frame(event(page="Home"))) == []
+    plays = etl.transform_plays(events_frame(event(page="Home")))
+    assert etl.transform_log_records(plays) == []
 
 
 def test_pieces_of_a_block_are_kept_apart():
