@@ -249,7 +249,7 @@ def check_records(table, lines, find_faults):
         return table, lines, []
     good = [row for row in range(len(lines)) if row not in reasons]
     faults = [(lines[row], reason) for row, reason in reasons.items()]
-    return table.take(good), [lines[row] for row in good], faults
+    return table.take(pa.array(good, pa.int64())), [lines[row] for row in good], faults
 
 
 def find_song_faults(songs):

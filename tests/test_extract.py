@@ -190,6 +190,12 @@ def test_all_bad_lines_of_a_file_are_found(tmp_path):
     assert [reject.line for reject in rejects] == [n + 1 for n in range(200) if n % 3]
 
 
+def test_a_file_may_hold_bad_lines_only(tmp_path):
+    records, rejects = read_log(tmp_path, [event(ts=None), "bad", event(level=None)])
+    assert records == []
+    assert [reject.line for reject in rejects] == [1, 2, 3]
+
+
 def test_a_file_larger_than_a_block_is_read_in_several(tmp_path, monkeypatch):
     monkeypatch.setattr(etl, "BLOCK_BYTES", 2000)
     lines = [event(ts=number) if number != 77 else "bad" for number in range(100)]
