@@ -691,6 +691,7 @@ def describe(reject):
 
 def main():
     """Load DATA and return the exit status, or one line on why it could not be done."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold what it can't print
     arguments = parse_arguments()
     try:
         with contextlib.closing(database.connect()) as conn, conn.cursor() as cur:

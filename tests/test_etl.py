@@ -168,6 +168,16 @@ def test_empty_folders_are_no_error(etl, tmp_path):
     assert "0 of 0 plays found their song" in output
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, file names are Unicode by rule")
+def test_a_path_may_be_no_utf_8(etl, data, cur):
+    strange = data.rename(data.parent / os.fsdecode(b"d\xff"))
+    write_lines(strange / "log_data" / os.fsdecode(b"\xfe.json"), [event(ts=9), "bad"])
+    status, output, errors = etl(strange)
+    assert (status, errors) == (3, [])
+    assert output.startswith(f"Loading {data.parent}/d\\udcff into")
+    assert len(read_tables(cur)["songplays"]) == 3
+
+
 def test_without_tables_it_says_what_to_do(etl, data, conn, cur):
     cur.execute("DROP VIEW listening; DROP TABLE unmatched_songplays")
     conn.commit()
