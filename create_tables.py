@@ -1,0 +1,147 @@
+"""Reset Sparkify's star schema: create the database if it is missing, drop and create its tables.
+
+What the tables held is gone afterwards; `python etl.py` loads it again.
+"""
+
+import argparse
+import contextlib
+import sys
+
+import psycopg2
+from psycopg2 import sql
+
+import database
+from sql_queries import (
+    create_table_queries,
+    database_create,
+    database_settings_select,
+    database_time_zone,
+    drop_table_queries,
+    lock_holders_select,
+    lock_timeout_set,
+    table_names,
+)
+
+LOCK_TIMEOUT = "5s"
+INTERRUPTED = 130
+# What Postgres answers when another create_tables.py was quicker, or is about to be.
+JUST_CREATED = (psycopg2.errors.DuplicateDatabase, psycopg2.errors.UniqueViolation)
+REMEDIES = {
+    psycopg2.errors.InsufficientPrivilege: "connect as the owner of the database and its tables, "
+    "or as a role that may create databases where there is none yet",
+    psycopg2.errors.DependentObjectsStillExist: "drop what depends on it first",
+    psycopg2.errors.UniqueViolation: "another create_tables.py is at work; run it again",
+}
+
+
+def create_database():
+    """Create the database if it is missing, and return a cursor and a connection to it.
+
+    Raises database.ServerError where that can't be done.
+    """
+    try:
+        conn = database.connect()
+    except database.DatabaseMissing:
+        with contextlib.closing(database.connect("postgres")) as server:
+            server.autocommit = True
+            name = sql.Identifier(database.named_parameters()["dbname"])
+            with server.cursor() as cur, contextlib.suppress(*JUST_CREATED):
+                cur.execute(sql.SQL(database_create).format(name))
+        conn = database.connect()
+    return conn.cursor(), conn
+
+
+def set_time_zone(cur, conn):
+    """Make UTC the database's time zone. Raises database.ServerError if its text isn't UTF-8."""
+    cur.execute(database_settings_select)
+    encoding, is_utc = cur.fetchone()
+    if encoding != "UTF8":
+        raise database.ServerError(
+            f"{target()} stores text as {encoding}, which can't hold every title; drop that "
+            "database, or name another in DATABASE_URL"
+        )
+    if not is_utc:
+        cur.execute(sql.SQL(database_time_zone).format(sql.Identifier(conn.info.dbname)))
+
+
+def drop_tables(cur, conn):
+    """Drop all tables, as part of the transaction that create_tables commits."""
+    for query in drop_table_queries:
+        cur.execute(query)
+
+
+def create_tables(cur, conn):
+    """Create all tables with their keys, indexes and view, and commit."""
+    for query in create_table_queries:
+        cur.execute(query)
+    conn.commit()
+
+
+def reset_tables(cur, conn):
+    """Drop and create all tables in one transaction.
+
+    Raises database.ServerError where another session holds a lock on one of them for longer than
+    LOCK_TIMEOUT; then everything is as it was.
+    """
+    try:
+        cur.execute(lock_timeout_set, (LOCK_TIMEOUT,))
+        set_time_zone(cur, conn)
+        drop_tables(cur, conn)
+        create_tables(cur, conn)
+    except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected):
+        conn.rollback()
+        raise database.ServerError(describe_lock_holders(cur)) from None
+
+
+def describe_lock_holders(cur):
+    """Return one line on the sessions that keep the tables from being dropped."""
+    cur.execute(lock_holders_select, (table_names,))
+    holders = ", ".join(
+        f"session {pid} (user {user}, {application or 'unnamed application'}, "
+        f"{state or 'in a state that only its user may see'})"
+        for pid, user, application, state in cur
+    )
+    return (
+        f"the tables of {target()} are in use by {holders or 'a session that has just ended'}; "
+        "nothing was changed. Let it commit or close it, or end it with "
+        "SELECT pg_terminate_backend(PID)"
+    )
+
+
+def target():
+    """Return which database on which server is meant, for people."""
+    return f"{database.named_parameters()['dbname']} on {database.server_name()}"
+
+
+def explain(error):
+    """Return one line on what Postgres refused, where, and what to do about it."""
+    remedy = REMEDIES.get(type(error), "nothing was changed")
+    return f"{database.one_line(error)} ({target()}); {remedy}"
+
+
+def main():
+    """Reset the star schema and return the exit status, or one line on why it could not be done."""
+    parser = argparse.ArgumentParser(
+        description="Create the database if it is missing, then drop and create all its tables. "
+        "What they held is lost.",
+        epilog="Which server? DATABASE_URL, else PGHOST and its like, else an embedded one: see "
+        "the README.",
+    )
+    parser.parse_args()
+    try:
+        cur, conn = create_database()
+        with contextlib.closing(conn):
+            reset_tables(cur, conn)
+            print(f"Created {', '.join(table_names)} and the view listening in {target()}.")
+    except database.ServerError as error:
+        return f"create_tables.py: {database.one_line(error)}"
+    except psycopg2.Error as error:
+        return f"create_tables.py: {explain(error)}"
+    except KeyboardInterrupt:
+        print("create_tables.py: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""Run the scripts as a user does: as programs, in an environment of which every part is known."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+PASSWORD = "s3cr@t:/%w0rd"
+PASSWORD_PARTS = ("s3cr", "w0rd")
+
+
+def environment_of(**variables):
+    home = os.devnull  # so that nobody's ~/.pgpass or ~/.psqlrc counts
+    return {"PATH": os.environ["PATH"], "HOME": home} | {
+        name: str(value) for name, value in variables.items()
+    }
+
+
+def run(script, *arguments, **variables):
+    """Run a script of the project with these environment variables; return the ended process."""
+    return subprocess.run(
+        [sys.executable, PROJECT / script, *arguments],
+        env=environment_of(**variables),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def assert_fails_in_one_line(result, *words):
+    """Check that a script failed as it should, and said these words in its only line."""
+    assert result.returncode == 1, result
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert [word for word in words if str(word) not in result.stderr] == [], result.stderr
+    assert not any(part in result.stderr for part in PASSWORD_PARTS)

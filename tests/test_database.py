@@ -1,0 +1,534 @@
+"""Which server is meant, how it is reached, and what is said when it can't be."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+import psycopg2
+import pytest
+from scripts import PASSWORD, PROJECT, assert_fails_in_one_line, environment_of, run
+
+import database
+
+IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+QUOTED = quote(PASSWORD, safe="")
+
+
+def psql(query, **variables):
+    """Return what `python database.py` prints of a query's result."""
+    result = run("database.py", "-XAtc", query, **variables)
+    assert (result.stderr, result.returncode) == ("", 0)
+    return result.stdout.strip()
+
+
+# Which server
+
+
+@pytest.mark.parametrize(
+    ("variables", "name", "dbname"),
+    [
+        ({}, f"the embedded server ({PROJECT / '.postgres'})", "sparkifydb"),
+        ({"SPARKIFY_PGDATA": "/tmp/x"}, "the embedded server (/tmp/x)", "sparkifydb"),
+        ({"PGHOST": "", "DATABASE_URL": ""}, f"({PROJECT / '.postgres'})", "sparkifydb"),
+        ({"PGPORT": "1", "PGUSER": "u"}, "the embedded server", "sparkifydb"),
+        ({"PGHOST": "a"}, "a (from the PG* variables)", "sparkifydb"),
+        ({"PGHOST": "a", "PGPORT": "1"}, "a:1 (from the PG* variables)", "sparkifydb"),
+        ({"PGHOST": "a", "PGDATABASE": "other"}, "a (from", "sparkifydb"),
+        ({"PGHOST": "a", "SPARKIFY_PGDATA": "/tmp/x"}, "a (from", "sparkifydb"),
+        ({"PGHOSTADDR": "127.0.0.9"}, "127.0.0.9 (from the PG* variables)", "sparkifydb"),
+        ({"PGSERVICE": "s"}, "service s (from the PG* variables)", "sparkifydb"),
+        ({"PGSERVICE": "s", "PGHOST": "a"}, "service s (from", "sparkifydb"),
+        ({"DATABASE_URL": "postgresql://b"}, "b (from DATABASE_URL)", "sparkifydb"),
+        ({"DATABASE_URL": "postgres://b:2/named"}, "b:2 (from DATABASE_URL)", "named"),
+        ({"DATABASE_URL": "postgresql://b/x", "PGHOST": "a"}, "b (from", "x"),
+        ({"DATABASE_URL": "postgresql://b", "PGDATABASE": "other"}, "b (from", "sparkifydb"),
+        ({"DATABASE_URL": "postgresql://b", "PGSERVICE": "s"}, "b (from", "sparkifydb"),
+        ({"DATABASE_URL": "postgresql://%2Ftmp%2Fs/x"}, "/tmp/s (from", "x"),
+        ({"DATABASE_URL": "postgresql:///x?host=/tmp/s"}, "/tmp/s (from", "x"),
+        ({"DATABASE_URL": "postgresql:///x?user=me@here"}, "localhost (from", "x"),
+        ({"DATABASE_URL": "postgresql://[::1]:3,b:4/x"}, "::1,b:3,4 (from", "x"),
+    ],
+)
+def test_server_that_the_environment_names(monkeypatch, variables, name, dbname):
+    monkeypatch.delenv("SPARKIFY_PGDATA")
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    assert name in database.server_name()
+    assert database.named_parameters()["dbname"] == dbname
+    assert database.uses_embedded_server() == ("embedded" in database.server_name())
+
+
+def test_home_folder_in_sparkify_pgdata(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("SPARKIFY_PGDATA", "~/pg")
+    assert database.embedded_data_folder() == Path("/home/me/pg")
+
+
+def test_client_encoding_is_utf8_whatever_the_environment_says(monkeypatch):
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    with contextlib.closing(database.connect()) as conn, conn.cursor() as cur:
+        cur.execute("SELECT %s", ("Σ",))
+        assert cur.fetchone() == ("Σ",)
+
+
+# A server over TCP, with passwords
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@contextlib.contextmanager
+def running_server(folder, port):
+    """Run a PostgreSQL 16 that wants a password; its superuser is `admin`."""
+    (folder / "password").write_text(PASSWORD)
+    user = {"user": "nobody", "extra_groups": []} if IS_ROOT else {}
+    if IS_ROOT:  # as whom Postgres doesn't run
+        for path in (folder, folder / "password"):
+            os.chown(path, 65534, -1)
+    programs = database.import_pgserver().utils.POSTGRES_VERSIONS[16]
+    subprocess.run(
+        [programs / "initdb", "-D", folder / "data", "-U", "admin", "-A", "scram-sha-256"]
+        + ["--pwfile", folder / "password", "-E", "UTF8", "--locale=C", "--no-sync"],
+        check=True,
+        capture_output=True,
+        **user,
+    )
+    settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"]
+    options = [word for setting in settings for word in ("-c", setting)]
+    command = [programs / "postgres", "-D", folder / "data", "-p", str(port), *options]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, **user)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+def connect_until_ready(url):
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return psycopg2.connect(url)
+        except psycopg2.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def tcp(server):
+    """The PG* variables of a server over TCP, on which there is no sparkifydb."""
+    port = free_port()
+    name = tempfile.TemporaryDirectory(prefix="sparkify-tcp-")
+    with name as folder, running_server(Path(folder), port):
+        connect_until_ready(f"postgresql://admin:{QUOTED}@127.0.0.1:{port}/postgres").close()
+        yield {
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(port),
+            "PGUSER": "admin",
+            "PGPASSWORD": PASSWORD,
+        }
+
+
+def by_variables(tcp, folder):
+    return tcp
+
+
+def by_address(tcp, folder):
+    return {"PGHOSTADDR" if name == "PGHOST" else name: value for name, value in tcp.items()}
+
+
+def by_url(tcp, folder):
+    return {"DATABASE_URL": f"postgresql://admin:{QUOTED}@127.0.0.1:{tcp['PGPORT']}"}
+
+
+def by_password_file(tcp, folder):
+    password = PASSWORD.replace(":", r"\:")
+    (folder / "pgpass").write_text(f"127.0.0.1:{tcp['PGPORT']}:*:admin:{password}\n")
+    (folder / "pgpass").chmod(0o600)
+    others = {name: value for name, value in tcp.items() if name != "PGPASSWORD"}
+    return others | {"PGPASSFILE": folder / "pgpass"}
+
+
+def by_service(tcp, folder):
+    lines = ["[s]", *(f"{name[2:].lower()}={value}" for name, value in tcp.items()), "dbname=other"]
+    (folder / "services").write_text("\n".join(lines))
+    return {"PGSERVICE": "s", "PGSERVICEFILE": folder / "services"}
+
+
+WAYS = [by_variables, by_address, by_url, by_password_file, by_service]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_both_scripts_reach_a_server_over_tcp(tcp, tmp_path, way):
+    variables = way(tcp, tmp_path) | {"SPARKIFY_PGDATA": tmp_path / "pg", "PGDATABASE": "other"}
+    result = run("create_tables.py", **variables)
+    assert (result.stderr, result.returncode) == ("", 0)
+    query = "SELECT current_database(), inet_server_port(), count(*) FROM songplays"
+    assert psql(query, **variables) == f"sparkifydb|{tcp['PGPORT']}|0"
+    assert not (tmp_path / "pg").exists()
+
+
+def test_database_url_names_the_database(tcp):
+    variables = {"DATABASE_URL": f"{by_url(tcp, None)['DATABASE_URL']}/of%20its%20own"}
+    assert run("create_tables.py", **variables).returncode == 0
+    assert psql("SELECT current_database()", **variables) == "of its own"
+
+
+def test_bundled_psql_serves_where_there_is_none(tcp):
+    assert run("create_tables.py", **tcp).returncode == 0
+    assert psql("SELECT 1", **tcp | {"PATH": "/nowhere"}) == "1"
+
+
+def test_psql_exit_status_is_passed_on(tcp):
+    assert run("create_tables.py", **tcp).returncode == 0
+    assert run("database.py", "-c", r"\q", **tcp).returncode == 0
+    assert run("database.py", "-c", "nonsense", **tcp).returncode == 1
+    script = ("-v", "ON_ERROR_STOP=1", "-f", Path(__file__))  # no SQL: psql says 3
+    assert run("database.py", *script, **tcp).returncode == 3
+
+
+def test_password_is_not_on_the_command_line(tcp, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", by_url(tcp, None)["DATABASE_URL"])
+    command, environment = database.psql_command(database.server_parameters(), ["-c", "SELECT 1"])
+    assert not any(PASSWORD in word or QUOTED in word for word in command)
+    assert environment["PGPASSWORD"] == PASSWORD
+    assert command[-2:] == ["-c", "SELECT 1"]
+
+
+@pytest.mark.parametrize("script", ["database.py", "create_tables.py"])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"PGPASSWORD": f"x{PASSWORD}"}, ["password authentication failed", "~/.pgpass"]),
+        ({"PGPASSWORD": "a"}, ['password authentication failed for user "admin"']),
+        ({"PGUSER": "stranger"}, ["stranger", "127.0.0.1"]),
+        ({"PGPORT": "1"}, ["127.0.0.1:1", "refused", "unset PGHOST"]),
+        ({"PGHOST": "no-such-host.invalid"}, ["no-such-host.invalid", "unset PGHOST"]),
+        ({"PGPORT": "many"}, ["many", "check the PG* variables"]),
+        ({"PGSSLMODE": "often"}, ["often", "check the PG* variables"]),
+        ({"PGSERVICE": "none"}, ["service none", "not found", "check the PG* variables"]),
+    ],
+)
+def test_refusals_are_told_in_one_line(tcp, script, changes, words):
+    result = run(script, **tcp | changes)
+    assert_fails_in_one_line(result, script, "sparkifydb on", *words)
+    assert "Is the server running" not in result.stderr  # libpq's own advice, less to the point
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://me:{PASSWORD}@localhost/sparkifydb",
+        "postgresql://me:s3cr@t@localhost/sparkifydb",
+        "postgresql://me:s3cr/w0rd@localhost/sparkifydb",
+        "postgresql://me:1/s3cr@localhost/sparkifydb",
+        "postgresql://me:s3cr",
+        "postgresql://me:s3cr%@localhost/sparkifydb",
+        "postgresql://me:s3cr%FF@localhost/sparkifydb",
+        f"postgresql+psycopg2://me:{QUOTED}@localhost/sparkifydb",
+        f"postgresql+psycopg2://me:{QUOTED}@localhost/sparkifydb?sslmode=require",
+        "postgresql://localhost/sparkifydb?pasword=s3cr",
+        "host=localhost password=s3cr",
+        "nonsense",
+    ],
+)
+def test_malformed_database_url_is_told_but_not_quoted(url):
+    result = run("database.py", DATABASE_URL=url)
+    assert_fails_in_one_line(result, "DATABASE_URL", "postgresql://user:password@host", "%40")
+
+
+def test_all_addresses_tried_are_told(tcp):
+    hosts = {"PGHOST": "127.0.0.2,127.0.0.1", "PGPASSWORD": "wrong"}
+    result = run("database.py", **tcp | hosts)
+    assert_fails_in_one_line(result, "127.0.0.2", "refused", "password authentication failed")
+
+
+def test_missing_database_is_told_in_one_line(tcp):
+    url = f"{by_url(tcp, None)['DATABASE_URL']}/missing"
+    result = run("database.py", DATABASE_URL=url)
+    assert_fails_in_one_line(result, "missing", "127.0.0.1", "run python create_tables.py")
+
+
+def test_ctrl_c_cancels_the_query_in_psql(tcp):
+    assert run("create_tables.py", **tcp).returncode == 0
+    process = subprocess.Popen(
+        [sys.executable, PROJECT / "database.py", "-c", "SELECT pg_sleep(60)"],
+        env=environment_of(**tcp),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    sleeping = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    while psql(sleeping, **tcp) == "0":
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert "canceling statement" in said
+    assert "Traceback" not in said
+    assert process.returncode == 1
+
+
+# The embedded server
+
+
+@pytest.fixture(scope="module")
+def data():
+    """The data folder of an embedded server with a sparkifydb, which stands still."""
+    with tempfile.TemporaryDirectory(prefix="sparkify-db-") as folder:
+        data = Path(folder) / "pg"
+        assert run("create_tables.py", SPARKIFY_PGDATA=data).returncode == 0
+        yield data
+
+
+@contextlib.contextmanager
+def using(data):
+    """Run a process that uses the embedded server until the block ends."""
+    code = "import database; database.server_parameters(); print(flush=True); input()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        env=environment_of(SPARKIFY_PGDATA=data),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "\n"
+    try:
+        yield process
+    finally:
+        process.communicate("\n")
+
+
+def server_pid(data):
+    """Return the number of the server's process, None where there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        return int((data / "postmaster.pid").read_text().split()[0])
+
+
+def assert_works_and_stops(data, **variables):
+    assert psql("SELECT count(*) FROM songplays", SPARKIFY_PGDATA=data, **variables) == "0"
+    assert server_pid(data) is None
+
+
+@pytest.mark.parametrize(
+    "folder",
+    ["with space, comma and o'apostrophe", "ü", "/".join(["long" * 10] * 3)],
+    ids=["special", "umlaut", "long"],
+)
+def test_data_folder_may_have_any_path(tmp_path, folder):
+    data = tmp_path / folder / "pg"
+    result = run("create_tables.py", SPARKIFY_PGDATA=data)
+    assert (result.stderr, result.returncode) == ("", 0)
+    assert_works_and_stops(data)
+    if database.socket_folder(data) != data:
+        database.socket_folder(data).rmdir()
+
+
+@pytest.mark.parametrize("locale", ["xx_XX.UTF-8", "C"])
+def test_locale_that_is_not_installed_or_not_utf8(tmp_path, locale):
+    result = run("create_tables.py", SPARKIFY_PGDATA=tmp_path / "pg", LC_ALL=locale)
+    assert (result.stderr, result.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize("variables", [{}, {"XDG_RUNTIME_DIR": "/no/such/folder"}])
+def test_nothing_is_warned_of(data, variables):
+    assert_works_and_stops(data, **variables)
+
+
+def test_server_stops_when_the_last_process_ends(data):
+    with using(data):
+        first = server_pid(data)
+        with using(data):
+            pass
+        assert server_pid(data) == first
+        assert psql("SELECT 1", SPARKIFY_PGDATA=data) == "1"
+        assert server_pid(data) == first
+    assert server_pid(data) is None
+
+
+def test_killed_process_does_not_keep_the_server_running(data):
+    with using(data) as process:
+        process.kill()
+        process.wait()
+    assert server_pid(data) is not None
+    assert_works_and_stops(data)
+
+
+def ended_pid():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+@pytest.fixture
+def bystander():
+    """A process that has nothing to do with Postgres."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("text", ["[{ended}]", "[{ended}, 1", "", "{{}}"])
+def test_list_of_processes_that_are_gone(data, text):
+    (data / ".handle_pids.json").write_text(text.format(ended=ended_pid()))
+    assert_works_and_stops(data)
+
+
+def test_listed_process_that_is_younger_than_the_list(data, bystander):
+    pids = data / ".handle_pids.json"
+    pids.write_text(f"[{ended_pid()}, {bystander.pid}]")
+    os.utime(pids, (0, 0))
+    assert_works_and_stops(data)
+
+
+def test_listed_process_that_lives_keeps_the_server(data, bystander):
+    pids = data / ".handle_pids.json"
+    pids.write_text(f"[{bystander.pid}, 12")
+    assert psql("SELECT 1", SPARKIFY_PGDATA=data) == "1"
+    assert server_pid(data) is not None
+    pids.write_text("[]")
+    assert_works_and_stops(data)
+
+
+@pytest.mark.parametrize("lines", [8, 5])
+def test_pid_file_that_names_another_program(data, bystander, lines):
+    whole = [bystander.pid, data, 1, 5432, data, "", "1 2", "ready"]
+    for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+        (data / name).write_text("\n".join(map(str, whole[:lines])) + "\n")
+    assert_works_and_stops(data)
+    assert bystander.poll() is None
+
+
+WHOLE = "{ended}\n/x\n1\n5432\n/x\n\n1 2\nready\n"
+
+
+@pytest.mark.parametrize("text", ["", "nonsense\n", "{ended}\n", WHOLE])
+def test_pid_file_of_a_server_that_is_gone(data, text):
+    (data / "postmaster.pid").write_text(text.format(ended=ended_pid()))
+    assert_works_and_stops(data)
+
+
+def wait_until_gone(pid):
+    deadline = time.monotonic() + 10  # some systems never clear a dead process away
+    while psutil.pid_exists(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def test_recovery_after_the_server_was_killed(data):
+    with using(data):
+        psql("CREATE TABLE kept AS SELECT 7 AS number", SPARKIFY_PGDATA=data)
+        killed = server_pid(data)
+        os.kill(killed, signal.SIGKILL)
+        assert psql("SELECT number FROM kept", SPARKIFY_PGDATA=data) == "7"
+        wait_until_gone(killed)
+    assert server_pid(data) is None  # stopped by a process that had started another one
+    assert_works_and_stops(data)
+
+
+def test_processes_that_start_at_once_share_the_server(tmp_path):
+    commands = [[sys.executable, PROJECT / "create_tables.py"]] * 2
+    environment = environment_of(SPARKIFY_PGDATA=tmp_path / "pg")
+    processes = [
+        subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    said = [process.communicate(timeout=60)[1] for process in processes]
+    assert 0 in [process.returncode for process in processes]
+    assert all("at work" in text for text in said if text)
+    assert_works_and_stops(tmp_path / "pg")
+
+
+def make_file(folder):
+    (folder / "file").write_text("mine")
+    return folder / "file"
+
+
+def make_file_as_parent(folder):
+    return make_file(folder) / "pg"
+
+
+def make_other_folder(folder):
+    make_file(folder)
+    return folder
+
+
+def name_read_only_folder(folder):
+    if IS_ROOT:
+        return "/proc/sparkify/pg"
+    folder.chmod(0o500)
+    return folder / "more" / "pg"
+
+
+def name_shell_variable(folder):
+    return folder / "$HOME"
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        (make_file, "it is a file"),
+        (make_file_as_parent, "file"),
+        (make_other_folder, "neither empty nor a Postgres data folder"),
+        (name_read_only_folder, ""),
+        (name_shell_variable, "in a path"),
+    ],
+)
+def test_unusable_data_folder_is_told_in_one_line(tmp_path, place, reason):
+    data = place(tmp_path)
+    owners = [path.stat().st_uid for path in (tmp_path, *tmp_path.iterdir())]
+    result = run("create_tables.py", SPARKIFY_PGDATA=data)
+    assert_fails_in_one_line(result, data, reason, "set SPARKIFY_PGDATA to another folder")
+    assert [path.stat().st_uid for path in (tmp_path, *tmp_path.iterdir())] == owners
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can make a folder another user's")
+def test_data_folder_of_another_user_is_left_alone(tmp_path):
+    (tmp_path / "pg").mkdir()
+    os.chown(tmp_path / "pg", 65534, -1)
+    result = run("create_tables.py", SPARKIFY_PGDATA=tmp_path / "pg")
+    assert_fails_in_one_line(result, "belongs to another user", "SPARKIFY_PGDATA")
+    assert (tmp_path / "pg").stat().st_uid == 65534
+
+
+def run_as_nobody(script, **variables):
+    """Run a script as the user `nobody`; skip where that one can't read this Python or another."""
+    packages = Path(psycopg2.__file__).parent.parent
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for python in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
+        with contextlib.suppress(PermissionError, FileNotFoundError):
+            return subprocess.run(
+                [python, PROJECT / script],
+                env=environment_of(PYTHONPATH=packages, **variables),
+                cwd="/",
+                user="nobody",
+                group=65534,
+                extra_groups=[],
+                capture_output=True,
+                text=True,
+            )
+    pytest.skip("the user nobody may not read this Python")
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can become another user")
+def test_second_user_has_a_server_too(data):
+    with using(data), tempfile.TemporaryDirectory() as folder:
+        os.chown(folder, 65534, -1)
+        result = run_as_nobody("create_tables.py", SPARKIFY_PGDATA=f"{folder}/pg", HOME=folder)
+        assert (result.stderr, result.returncode) == ("", 0)
+        assert server_pid(Path(folder) / "pg") is None
+        result = run_as_nobody("database.py", SPARKIFY_PGDATA=data, HOME=folder)
+        assert_fails_in_one_line(result, "SPARKIFY_PGDATA")
+        assert psql("SELECT 1", SPARKIFY_PGDATA=data) == "1"
