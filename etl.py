@@ -441,20 +441,15 @@ def read_batches(files, kind):
         parts = [
             [split_rows(frame, len(block)) for frame in part] for part in kind.transform(loadable)
         ]
-        counts = [
-            np.bincount(frame["piece"], minlength=len(block)).tolist()
-            for frame in (records, loadable)
-        ]
-        for position, piece in enumerate(block):
-            yield (
-                piece.file,
-                Batch(
-                    [[rows[position] for rows in part] for part in parts],
-                    *(count[position] for count in counts),
-                    rejects[position],
-                    piece.error,
-                ),
-            )
+        counts = zip(count_rows(records, len(block)), count_rows(loadable, len(block)), strict=True)
+        for position, (piece, (read, to_load)) in enumerate(zip(block, counts, strict=True)):
+            own_parts = [[rows[position] for rows in part] for part in parts]
+            yield piece.file, Batch(own_parts, read, to_load, rejects[position], piece.error)
+
+
+def count_rows(frame, pieces):
+    """Return the number of a frame's rows per piece."""
+    return np.bincount(frame["piece"], minlength=pieces).tolist()
 
 
 def split_rows(frame, pieces):
@@ -743,11 +738,11 @@ def run(cur, conn, arguments):
     started = time.monotonic()
     target = f"{conn.info.dbname} on {database.server_name()}"
     print(f"Loading {arguments.data} into {target}", flush=True)
-    before = count_rows(cur)
+    before = count_table_rows(cur)
     options = {"rejects": arguments.rejects, "strict": arguments.strict}
     songs = process_data(cur, conn, arguments.data / "song_data", process_song_file, **options)
     logs = process_data(cur, conn, arguments.data / "log_data", process_log_file, **options)
-    after = count_rows(cur)
+    after = count_table_rows(cur)
     print_summary(songs, logs, before, after)
     rejected, unreadable = songs.rejected + logs.rejected, songs.unreadable + logs.unreadable
     if rejected:
@@ -779,7 +774,7 @@ def count(number, one, many):
     return f"{number:,} {one if number == 1 else many}"
 
 
-def count_rows(cur):
+def count_table_rows(cur):
     """Return the number of rows by table."""
     cur.execute(row_counts_select)
     return dict(zip(table_names, cur.fetchone(), strict=True))
