@@ -14,7 +14,10 @@ def rank(row, facts, values):
     """
     known = ", ".join(fact.format(row) for fact in facts)
     texts = ", ".join(f"{row}.{value}::text" for value in values)
-    return f'num_nonnulls({known}), ARRAY[{texts}] COLLATE "C"'
+    return f"""
+    num_nonnulls({known}),
+    ARRAY[{texts}] COLLATE "C"
+"""
 
 
 ARTIST_RANK = (
@@ -226,13 +229,12 @@ SET first_name = EXCLUDED.first_name,
     last_name = EXCLUDED.last_name,
     gender = EXCLUDED.gender,
     level = EXCLUDED.level
-WHERE (%s::timestamptz, {rank("EXCLUDED", *USER_RANK)}) > (
+WHERE (
+    %s::timestamptz,{rank("EXCLUDED", *USER_RANK)}) > (
     COALESCE(
         (SELECT max(start_time) FROM songplays WHERE songplays.user_id = users.user_id),
         '-infinity'
-    ),
-    {rank("users", *USER_RANK)}
-)
+    ),{rank("users", *USER_RANK)})
 """
 
 # The last three values are the song as the log names it; they are kept where song_id is NULL.
@@ -377,3 +379,1031 @@ drop_table_queries = [
     artist_table_drop,
     time_table_drop,
 ]
+
+
+# SANITY CHECKS
+#
+# Each selects the rows that break a rule: none, and the rule holds. They take nothing for granted
+# that another one checks, so they also work on tables whose constraints have been dropped.
+
+
+def literals(*rows):
+    """Return rows of texts as the SQL of a VALUES list."""
+    quoted = [", ".join("'" + text.replace("'", "''") + "'" for text in row) for row in rows]
+    return "VALUES\n" + ",\n".join(f"        ({row})" for row in quoted)
+
+
+def has_columns(relation, columns):
+    """Return the check that a table or view has these columns, {name: type}, and no other."""
+    return f"""
+-- One row per column of {relation} that is missing, surplus or of another type
+WITH expected (column_name, data_type) AS (
+    {literals(*columns.items())}
+),
+found AS (
+    SELECT column_name::text, data_type::text
+    FROM information_schema.columns
+    WHERE table_schema = current_schema() AND table_name = '{relation}'
+)
+SELECT column_name,
+       expected.data_type AS expected,
+       found.data_type AS found
+FROM expected
+FULL JOIN found USING (column_name)
+WHERE expected.data_type IS DISTINCT FROM found.data_type
+ORDER BY column_name
+"""
+
+
+def forbids_null(table, columns):
+    """Return the check that of a table's columns these, and only these, are NOT NULL."""
+    return f"""
+-- One row per column of {table} that may be NULL and must not, or the other way round
+WITH required (column_name) AS (
+    {literals(*([column] for column in columns))}
+)
+SELECT column_name::text, is_nullable::text
+FROM information_schema.columns
+WHERE table_schema = current_schema()
+  AND table_name = '{table}'
+  AND (is_nullable = 'NO') <> (column_name IN (SELECT column_name FROM required))
+ORDER BY column_name
+"""
+
+
+def has_constraints(table, kind, *definitions):
+    """Return the check that a table has these constraints of a kind of pg_constraint.contype."""
+    return f"""
+-- One row per constraint of {table} that is missing, surplus or defined otherwise
+WITH expected (definition) AS (
+    {literals(*([definition] for definition in definitions))}
+),
+found AS (
+    SELECT pg_get_constraintdef(pg_constraint.oid) AS definition
+    FROM pg_constraint
+    JOIN pg_class ON pg_class.oid = pg_constraint.conrelid
+    WHERE pg_class.relname = '{table}'
+      AND pg_class.relnamespace = current_schema()::regnamespace
+      AND pg_constraint.contype = '{kind}'
+)
+SELECT expected.definition AS expected,
+       found.definition AS found
+FROM expected
+FULL JOIN found USING (definition)
+WHERE expected.definition IS NULL OR found.definition IS NULL
+ORDER BY definition
+"""
+
+
+def resolves_conflicts(insert, table, key):
+    """Return the check that an INSERT into a table has an ON CONFLICT clause for its key."""
+    statement = insert.replace("%s", "?")
+    return f"""
+-- One row if the INSERT into {table} does not say what happens to a row whose key is stored already
+WITH inserts (statement) AS (
+    {literals([statement])}
+)
+SELECT statement
+FROM inserts
+WHERE statement !~ 'INSERT INTO {table}\\s[^;]*ON CONFLICT [(]{key}[)] DO (NOTHING|UPDATE)'
+"""
+
+
+def is_known(table, *columns):
+    """Return the check that none of these columns is NULL in any row."""
+    return f"SELECT * FROM {table} WHERE num_nulls({', '.join(columns)}) > 0"
+
+
+def is_unique(table, key):
+    """Return the check that no two rows share a key."""
+    return f"""
+SELECT {key}, count(*) AS rows
+FROM {table}
+GROUP BY {key}
+HAVING count(*) > 1
+ORDER BY {key}
+"""
+
+
+def refers_to(table, column, referenced):
+    """Return the check that each value of a column is found in the same column of another table."""
+    return f"""
+SELECT *
+FROM {table}
+WHERE {column} IS NOT NULL
+  AND NOT EXISTS (SELECT FROM {referenced} WHERE {referenced}.{column} = {table}.{column})
+"""
+
+
+def satisfies(table, rule):
+    """Return the check that no row breaks a rule; a rule about what is NULL says nothing."""
+    return f"SELECT * FROM {table} WHERE NOT ({rule})"
+
+
+songplay_without_song_check = """
+SELECT songplays.*
+FROM songplays
+LEFT JOIN unmatched_songplays USING (songplay_id)
+WHERE songplays.song_id IS NULL AND unmatched_songplays.songplay_id IS NULL
+"""
+
+songplay_artist_check = """
+SELECT songplays.*, songs.artist_id AS artist_of_song
+FROM songplays
+JOIN songs USING (song_id)
+WHERE songplays.artist_id <> songs.artist_id
+"""
+
+# Of songs that a log calls the same, a play has the one with the smallest song_id.
+songplay_song_check = """
+WITH named AS (
+    SELECT songs.song_id,
+           min(songs.song_id COLLATE "C") OVER (
+               PARTITION BY songs.title, artists.name, songs.duration
+           ) AS smallest
+    FROM songs
+    JOIN artists USING (artist_id)
+)
+SELECT songplays.*, named.smallest AS song_that_fits
+FROM songplays
+JOIN named USING (song_id)
+WHERE named.song_id <> named.smallest COLLATE "C"
+"""
+
+unmatched_matched_check = """
+SELECT unmatched_songplays.*, songplays.song_id
+FROM unmatched_songplays
+JOIN songplays USING (songplay_id)
+WHERE songplays.song_id IS NOT NULL
+"""
+
+unmatched_fitting_check = """
+SELECT unmatched_songplays.*, songs.song_id AS song_that_fits
+FROM unmatched_songplays
+JOIN songs USING (title, duration)
+JOIN artists ON artists.artist_id = songs.artist_id AND artists.name = unmatched_songplays.artist
+"""
+
+time_unplayed_check = """
+SELECT *
+FROM time
+WHERE NOT EXISTS (SELECT FROM songplays WHERE songplays.start_time = time.start_time)
+"""
+
+user_unheard_check = """
+SELECT *
+FROM users
+WHERE NOT EXISTS (SELECT FROM songplays WHERE songplays.user_id = users.user_id)
+"""
+
+time_parts_check = """
+-- One row per moment whose parts are not those of its start_time in UTC; Monday = 0
+WITH moments AS (
+    SELECT time.*, start_time AT TIME ZONE 'UTC' AS utc
+    FROM time
+)
+SELECT start_time, hour, day, week, month, year, weekday
+FROM moments
+WHERE (hour, day, week, month, year, weekday) IS DISTINCT FROM (
+    extract(hour FROM utc),
+    extract(day FROM utc),
+    extract(week FROM utc),
+    extract(month FROM utc),
+    extract(year FROM utc),
+    extract(isodow FROM utc) - 1
+)
+"""
+
+TABLE_COLUMNS = {
+    "songplays": {
+        "songplay_id": "bigint",
+        "start_time": "timestamp with time zone",
+        "user_id": "integer",
+        "level": "text",
+        "song_id": "text",
+        "artist_id": "text",
+        "session_id": "bigint",
+        "location": "text",
+        "user_agent": "text",
+    },
+    "users": {
+        "user_id": "integer",
+        "first_name": "text",
+        "last_name": "text",
+        "gender": "text",
+        "level": "text",
+    },
+    "songs": {
+        "song_id": "text",
+        "title": "text",
+        "artist_id": "text",
+        "year": "integer",
+        "duration": "double precision",
+    },
+    "artists": {
+        "artist_id": "text",
+        "name": "text",
+        "location": "text",
+        "latitude": "double precision",
+        "longitude": "double precision",
+    },
+    "time": {
+        "start_time": "timestamp with time zone",
+        "hour": "integer",
+        "day": "integer",
+        "week": "integer",
+        "month": "integer",
+        "year": "integer",
+        "weekday": "integer",
+    },
+    "unmatched_songplays": {
+        "songplay_id": "bigint",
+        "title": "text",
+        "artist": "text",
+        "duration": "double precision",
+    },
+}
+LISTENING_COLUMNS = TABLE_COLUMNS["songplays"] | {
+    "title": "text",
+    "artist": "text",
+    "duration": "double precision",
+}
+# The first one is the primary key.
+REQUIRED_COLUMNS = {
+    "songplays": ["songplay_id", "start_time", "user_id", "level", "session_id"],
+    "users": ["user_id", "level"],
+    "songs": ["song_id", "title", "artist_id", "duration"],
+    "artists": ["artist_id", "name"],
+    "time": ["start_time", "hour", "day", "week", "month", "year", "weekday"],
+    "unmatched_songplays": ["songplay_id"],
+}
+FOREIGN_KEYS = {
+    "songplays": [
+        'FOREIGN KEY (start_time) REFERENCES "time"(start_time)',
+        "FOREIGN KEY (user_id) REFERENCES users(user_id)",
+        "FOREIGN KEY (song_id) REFERENCES songs(song_id)",
+        "FOREIGN KEY (artist_id) REFERENCES artists(artist_id)",
+    ],
+    "songs": ["FOREIGN KEY (artist_id) REFERENCES artists(artist_id)"],
+    "unmatched_songplays": [
+        "FOREIGN KEY (songplay_id) REFERENCES songplays(songplay_id) ON DELETE CASCADE"
+    ],
+}
+NATURAL_KEY = "user_id, start_time, session_id"
+
+sanity_check_queries = {
+    **{
+        f"{table}: columns and their types": has_columns(table, columns)
+        for table, columns in TABLE_COLUMNS.items()
+    },
+    "listening: columns and their types": has_columns("listening", LISTENING_COLUMNS),
+    **{
+        f"{table}: columns that are NOT NULL": forbids_null(table, columns)
+        for table, columns in REQUIRED_COLUMNS.items()
+    },
+    **{
+        f"{table}: primary key": has_constraints(table, "p", f"PRIMARY KEY ({columns[0]})")
+        for table, columns in REQUIRED_COLUMNS.items()
+    },
+    **{
+        f"{table}: foreign keys": has_constraints(table, "f", *definitions)
+        for table, definitions in FOREIGN_KEYS.items()
+    },
+    "songplays: natural key": has_constraints("songplays", "u", f"UNIQUE ({NATURAL_KEY})"),
+    **{
+        f"{table}: INSERT has an ON CONFLICT clause": resolves_conflicts(insert, table, key)
+        for table, insert, key in (
+            ("songplays", songplay_table_insert, NATURAL_KEY),
+            ("users", user_table_insert, "user_id"),
+            ("songs", song_table_insert, "song_id"),
+            ("artists", artist_table_insert, "artist_id"),
+            ("time", time_table_insert, "start_time"),
+        )
+    },
+    **{
+        f"{table}: nothing required is NULL": is_known(table, *columns)
+        for table, columns in REQUIRED_COLUMNS.items()
+    },
+    **{
+        f"{table}: {columns[0]} is unique": is_unique(table, columns[0])
+        for table, columns in REQUIRED_COLUMNS.items()
+    },
+    f"songplays: {NATURAL_KEY} are unique together": is_unique("songplays", NATURAL_KEY),
+    "songplays: start_time refers to a moment": refers_to("songplays", "start_time", "time"),
+    "songplays: user_id refers to a user": refers_to("songplays", "user_id", "users"),
+    "songplays: song_id refers to a song": refers_to("songplays", "song_id", "songs"),
+    "songplays: artist_id refers to an artist": refers_to("songplays", "artist_id", "artists"),
+    "songs: artist_id refers to an artist": refers_to("songs", "artist_id", "artists"),
+    "unmatched_songplays: songplay_id refers to a play": refers_to(
+        "unmatched_songplays", "songplay_id", "songplays"
+    ),
+    "songplays: song_id and artist_id are known together": satisfies(
+        "songplays", "(song_id IS NULL) = (artist_id IS NULL)"
+    ),
+    "songplays: artist_id is that of the song": songplay_artist_check,
+    "songplays: song_id is the smallest that fits": songplay_song_check,
+    "songplays: a play without a song is in unmatched_songplays": songplay_without_song_check,
+    "unmatched_songplays: the play has no song": unmatched_matched_check,
+    "unmatched_songplays: no song of the catalogue fits": unmatched_fitting_check,
+    "songplays: level is free or paid": satisfies("songplays", "level IN ('free', 'paid')"),
+    "users: level is free or paid": satisfies("users", "level IN ('free', 'paid')"),
+    "users: gender is F or M": satisfies("users", "gender IN ('F', 'M')"),
+    "users: each has a play": user_unheard_check,
+    "time: each moment has a play": time_unplayed_check,
+    "time: hour, day, week, month, year and weekday are those of start_time": time_parts_check,
+    "songs: duration is a positive number": satisfies(
+        "songs", "duration > 0 AND duration < 'infinity'"
+    ),
+    "unmatched_songplays: duration is a positive number": satisfies(
+        "unmatched_songplays", "duration > 0 AND duration < 'infinity'"
+    ),
+    "artists: latitude and longitude are degrees": satisfies(
+        "artists", "latitude BETWEEN -90 AND 90 AND longitude BETWEEN -180 AND 180"
+    ),
+    **{
+        f"{table}: no text is NaN": satisfies(
+            table, " AND ".join(f"{column} NOT IN ('NaN', 'nan')" for column in columns)
+        )
+        for table, columns in (
+            ("songplays", ["location", "user_agent"]),
+            ("users", ["first_name", "last_name"]),
+            ("artists", ["location"]),
+        )
+    },
+}
+
+# The number of offending rows and up to five of them as JSON.
+sanity_offenders_select = """
+SELECT count(*) OVER (), row_to_json(offenders)::text
+FROM ({}) AS offenders
+LIMIT 5
+"""
+
+
+# ANALYTICS
+#
+# Hours, days and weeks are those of UTC, weeks begin on Monday. Minutes are those of the songs
+# played, whether or not the user heard them to their end. A song is known by title and artist.
+
+# Plays are counted per song_id before the names are looked up, listeners for the top ten alone:
+# many times faster than to group the view listening by names.
+most_played_songs = """
+-- One row per song, in the catalogue or not: the ten with most plays
+WITH counted AS (
+    SELECT song_id, count(*) AS plays
+    FROM songplays
+    WHERE song_id IS NOT NULL
+    GROUP BY song_id
+),
+named AS (
+    SELECT songs.title, artists.name AS artist, counted.plays, TRUE AS in_catalogue
+    FROM counted
+    JOIN songs USING (song_id)
+    JOIN artists USING (artist_id)
+    UNION ALL
+    SELECT title, artist, count(*), FALSE
+    FROM unmatched_songplays
+    WHERE title IS NOT NULL AND artist IS NOT NULL
+    GROUP BY title, artist
+),
+top AS (
+    SELECT title,
+           artist,
+           sum(plays)::bigint AS plays,
+           bool_or(in_catalogue) AS in_catalogue
+    FROM named
+    GROUP BY title, artist
+    ORDER BY plays DESC, title COLLATE "C", artist COLLATE "C"
+    LIMIT 10
+),
+heard AS (
+    SELECT title, artist, songplays.user_id
+    FROM top
+    JOIN songs USING (title)
+    JOIN artists ON artists.artist_id = songs.artist_id AND artists.name = top.artist
+    JOIN songplays USING (song_id)
+    UNION
+    SELECT title, artist, songplays.user_id
+    FROM top
+    JOIN unmatched_songplays USING (title, artist)
+    JOIN songplays USING (songplay_id)
+)
+SELECT title,
+       artist,
+       plays,
+       count(*) AS listeners,
+       in_catalogue
+FROM top
+JOIN heard USING (title, artist)
+GROUP BY title, artist, plays, in_catalogue
+ORDER BY plays DESC, title COLLATE "C", artist COLLATE "C"
+"""
+
+most_played_artists = """
+-- One row per artist, in the catalogue or not: the ten with most plays
+WITH counted AS (
+    SELECT song_id, count(*) AS plays
+    FROM songplays
+    WHERE song_id IS NOT NULL
+    GROUP BY song_id
+),
+named AS (
+    SELECT artists.name AS artist, songs.title, counted.plays, TRUE AS in_catalogue
+    FROM counted
+    JOIN songs USING (song_id)
+    JOIN artists USING (artist_id)
+    UNION ALL
+    SELECT artist, title, count(*), FALSE
+    FROM unmatched_songplays
+    WHERE title IS NOT NULL AND artist IS NOT NULL
+    GROUP BY artist, title
+),
+top AS (
+    SELECT artist,
+           count(DISTINCT title) AS songs,
+           sum(plays)::bigint AS plays,
+           bool_or(in_catalogue) AS in_catalogue
+    FROM named
+    GROUP BY artist
+    ORDER BY plays DESC, artist COLLATE "C"
+    LIMIT 10
+),
+heard AS (
+    SELECT top.artist, songplays.user_id
+    FROM top
+    JOIN artists ON artists.name = top.artist
+    JOIN songplays USING (artist_id)
+    UNION
+    SELECT artist, songplays.user_id
+    FROM top
+    JOIN unmatched_songplays USING (artist)
+    JOIN songplays USING (songplay_id)
+    WHERE unmatched_songplays.title IS NOT NULL
+)
+SELECT artist,
+       plays,
+       songs AS songs_played,
+       count(*) AS listeners,
+       in_catalogue
+FROM top
+JOIN heard USING (artist)
+GROUP BY artist, plays, songs, in_catalogue
+ORDER BY plays DESC, artist COLLATE "C"
+"""
+
+unplayed_songs = """
+-- One row per song of the catalogue that nobody has played
+SELECT songs.song_id,
+       songs.title,
+       artists.name AS artist,
+       NULLIF(songs.year, 0) AS year
+FROM songs
+JOIN artists USING (artist_id)
+WHERE NOT EXISTS (SELECT FROM songplays WHERE songplays.song_id = songs.song_id)
+ORDER BY artists.name COLLATE "C", songs.title COLLATE "C", songs.song_id COLLATE "C"
+"""
+
+most_wanted_songs = """
+-- One row per song that the catalogue lacks: the ten with most plays
+WITH wanted AS (
+    SELECT title, artist, count(*) AS plays
+    FROM unmatched_songplays
+    WHERE title IS NOT NULL AND artist IS NOT NULL
+    GROUP BY title, artist
+    ORDER BY plays DESC, title COLLATE "C", artist COLLATE "C"
+    LIMIT 10
+)
+SELECT title,
+       artist,
+       plays,
+       count(DISTINCT songplays.user_id) AS listeners
+FROM wanted
+JOIN unmatched_songplays USING (title, artist)
+JOIN songplays USING (songplay_id)
+GROUP BY title, artist, plays
+ORDER BY plays DESC, title COLLATE "C", artist COLLATE "C"
+"""
+
+activity_by_hour = """
+-- One row per hour of the day in UTC, also without plays
+WITH active AS (
+    SELECT time.hour, songplays.user_id, count(*) AS plays
+    FROM songplays
+    JOIN time USING (start_time)
+    GROUP BY time.hour, songplays.user_id
+)
+SELECT hour,
+       COALESCE(sum(plays), 0)::bigint AS plays,
+       count(user_id) AS users
+FROM generate_series(0, 23) AS hour
+LEFT JOIN active USING (hour)
+GROUP BY hour
+ORDER BY hour
+"""
+
+# A period seldom has each weekday equally often, so plays in all would mislead.
+activity_by_weekday = """
+-- One row per day of the week in UTC, Monday = 0, also without plays
+WITH period AS (
+    SELECT min(start_time AT TIME ZONE 'UTC')::date AS first_day,
+           max(start_time AT TIME ZONE 'UTC')::date AS last_day
+    FROM time
+),
+days AS (
+    SELECT extract(isodow FROM first_day + n)::int - 1 AS weekday, count(*) AS days
+    FROM period, generate_series(0, last_day - first_day) AS n
+    GROUP BY weekday
+),
+active AS (
+    SELECT time.weekday, songplays.user_id, count(*) AS plays
+    FROM songplays
+    JOIN time USING (start_time)
+    GROUP BY time.weekday, songplays.user_id
+)
+SELECT weekday,
+       COALESCE(days, 0) AS days,
+       COALESCE(sum(plays), 0)::bigint AS plays,
+       round(sum(plays) / days, 1)::float8 AS plays_per_day,
+       count(user_id) AS users
+FROM generate_series(0, 6) AS weekday
+LEFT JOIN days USING (weekday)
+LEFT JOIN active USING (weekday)
+GROUP BY weekday, days
+ORDER BY weekday
+"""
+
+activity_by_weekday_and_hour = """
+-- One row per hour of the week in UTC, Monday = 0, also without plays
+WITH active AS (
+    SELECT time.weekday, time.hour, count(*) AS plays
+    FROM songplays
+    JOIN time USING (start_time)
+    GROUP BY time.weekday, time.hour
+)
+SELECT weekday,
+       hour,
+       COALESCE(plays, 0) AS plays
+FROM generate_series(0, 6) AS weekday
+CROSS JOIN generate_series(0, 23) AS hour
+LEFT JOIN active USING (weekday, hour)
+ORDER BY weekday, hour
+"""
+
+activity_by_day = """
+-- One row per day from the first play to the last, also without plays
+WITH sessions AS (
+    SELECT (start_time AT TIME ZONE 'UTC')::date AS day,
+           user_id,
+           session_id,
+           count(*) AS plays
+    FROM songplays
+    GROUP BY day, user_id, session_id
+),
+days AS (
+    SELECT first_day + n AS day
+    FROM (SELECT min(day) AS first_day, max(day) AS last_day FROM sessions) AS period,
+         generate_series(0, last_day - first_day) AS n
+)
+SELECT day,
+       COALESCE(sum(plays), 0)::bigint AS plays,
+       count(DISTINCT user_id) AS users,
+       count(session_id) AS sessions
+FROM days
+LEFT JOIN sessions USING (day)
+GROUP BY day
+ORDER BY day
+"""
+
+plays_by_metropolitan_area = """
+-- One row per metropolitan area, NULL where the log names none
+WITH active AS (
+    SELECT location, user_id, count(*) AS plays
+    FROM songplays
+    GROUP BY location, user_id
+)
+SELECT split_part(location, ', ', 1) AS metropolitan_area,
+       split_part(location, ', ', 2) AS states,
+       sum(plays)::bigint AS plays,
+       count(*) AS users,
+       round(sum(plays) / count(*), 1)::float8 AS plays_per_user
+FROM active
+GROUP BY location
+ORDER BY plays DESC, location COLLATE "C"
+"""
+
+# An area that spans several states counts in that of its first city.
+plays_by_week_and_state = """
+-- One row per week (its Monday) and US state that has plays, NULL where the log names no place
+WITH active AS (
+    SELECT date_trunc('week', start_time AT TIME ZONE 'UTC')::date AS week,
+           location,
+           user_id,
+           count(*) AS plays
+    FROM songplays
+    GROUP BY week, location, user_id
+),
+placed AS (
+    SELECT week,
+           split_part(split_part(location, ', ', 2), '-', 1) AS state,
+           user_id,
+           plays
+    FROM active
+)
+SELECT week,
+       state,
+       sum(plays)::bigint AS plays,
+       count(DISTINCT user_id) AS users
+FROM placed
+GROUP BY week, state
+ORDER BY week, state COLLATE "C"
+"""
+
+plays_by_day_and_gender = """
+-- One row per day and gender that has plays; NULL where the log names none
+WITH active AS (
+    SELECT (start_time AT TIME ZONE 'UTC')::date AS day,
+           user_id,
+           count(*) AS plays
+    FROM songplays
+    GROUP BY day, user_id
+)
+SELECT day,
+       gender,
+       sum(plays)::bigint AS plays,
+       count(*) AS users
+FROM active
+JOIN users USING (user_id)
+GROUP BY day, gender
+ORDER BY day, gender COLLATE "C"
+"""
+
+plays_by_day_and_level = """
+-- One row per day and level, as it was at the time of the plays
+WITH active AS (
+    SELECT (start_time AT TIME ZONE 'UTC')::date AS day,
+           level,
+           user_id,
+           count(*) AS plays
+    FROM songplays
+    GROUP BY day, level, user_id
+)
+SELECT day,
+       level,
+       sum(plays)::bigint AS plays,
+       count(*) AS users
+FROM active
+GROUP BY day, level
+ORDER BY day, level COLLATE "C"
+"""
+
+# The window is ordered by the time in UTC for speed: with the bare column, Postgres follows the
+# index of the natural key from play to play, which takes four times as long as to sort the plays.
+LEVEL_CHANGES = """
+plays AS (
+    SELECT user_id,
+           start_time,
+           session_id,
+           location,
+           level,
+           lag(level) OVER (
+               PARTITION BY user_id
+               ORDER BY start_time AT TIME ZONE 'UTC', session_id
+           ) AS previous_level
+    FROM songplays
+),
+changes AS (
+    SELECT *
+    FROM plays
+    WHERE level <> previous_level
+)
+"""
+
+level_changes = f"""
+-- One row per change of a user's level: the first play on the new one
+WITH {LEVEL_CHANGES.strip()}
+SELECT changes.start_time AT TIME ZONE 'UTC' AS start_time,
+       changes.user_id,
+       users.first_name,
+       users.last_name,
+       users.gender,
+       changes.previous_level,
+       changes.level,
+       changes.location
+FROM changes
+JOIN users USING (user_id)
+ORDER BY changes.start_time, changes.user_id, changes.session_id
+"""
+
+level_changes_by_week = f"""
+-- One row per week (its Monday) from the first change to the last, also without changes
+WITH {LEVEL_CHANGES.strip()},
+counted AS (
+    SELECT date_trunc('week', start_time AT TIME ZONE 'UTC')::date AS week,
+           count(*) FILTER (WHERE level = 'paid') AS to_paid,
+           count(*) FILTER (WHERE level = 'free') AS to_free
+    FROM changes
+    GROUP BY week
+)
+SELECT week,
+       COALESCE(to_paid, 0) AS to_paid,
+       COALESCE(to_free, 0) AS to_free
+FROM (
+    SELECT first_week + 7 * n AS week
+    FROM (SELECT min(week) AS first_week, max(week) AS last_week FROM counted) AS period,
+         generate_series(0, (last_week - first_week) / 7) AS n
+) AS weeks
+LEFT JOIN counted USING (week)
+ORDER BY week
+"""
+
+sessions_per_user = """
+-- One row per user
+WITH sessions AS (
+    SELECT user_id, session_id, count(*) AS plays
+    FROM songplays
+    GROUP BY user_id, session_id
+)
+SELECT user_id,
+       users.first_name,
+       users.last_name,
+       users.level,
+       count(*) AS sessions,
+       sum(sessions.plays)::bigint AS plays
+FROM sessions
+JOIN users USING (user_id)
+GROUP BY user_id, users.first_name, users.last_name, users.level
+ORDER BY sessions DESC, user_id
+"""
+
+typical_engagement = """
+-- One row per measure
+WITH sessions AS (
+    SELECT user_id,
+           session_id,
+           count(*) AS plays,
+           COALESCE(sum(duration), 0) / 60 AS minutes
+    FROM listening
+    GROUP BY user_id, session_id
+),
+measured AS (
+    SELECT 1 AS position, 'sessions per user' AS measure, count(*)::float8 AS value
+    FROM sessions
+    GROUP BY user_id
+    UNION ALL
+    SELECT 2, 'plays per session', plays FROM sessions
+    UNION ALL
+    SELECT 3, 'minutes per session', minutes FROM sessions
+)
+SELECT measure,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY value) AS median,
+       percentile_cont(0.9) WITHIN GROUP (ORDER BY value) AS percentile_90
+FROM measured
+GROUP BY position, measure
+ORDER BY position
+"""
+
+returning_users = """
+-- One row per week of first play (its Monday) and week since then, up to the last play of all
+WITH active AS (
+    SELECT DISTINCT
+           user_id,
+           date_trunc('week', start_time AT TIME ZONE 'UTC')::date AS week
+    FROM songplays
+),
+first_weeks AS (
+    SELECT user_id, min(week) AS first_week
+    FROM active
+    GROUP BY user_id
+),
+cohorts AS (
+    SELECT first_week, count(*) AS newcomers
+    FROM first_weeks
+    GROUP BY first_week
+),
+returns AS (
+    SELECT first_week, (week - first_week) / 7 AS weeks_later, count(*) AS users
+    FROM active
+    JOIN first_weeks USING (user_id)
+    GROUP BY first_week, weeks_later
+)
+SELECT first_week,
+       weeks_later,
+       COALESCE(users, 0) AS users,
+       round(COALESCE(users, 0)::numeric / newcomers, 3)::float8 AS share
+FROM cohorts
+CROSS JOIN generate_series(0, ((SELECT max(week) FROM active) - first_week) / 7) AS weeks_later
+LEFT JOIN returns USING (first_week, weeks_later)
+ORDER BY first_week, weeks_later
+"""
+
+# What keeps this fast however many plays there are: it looks at the user's ten most played songs
+# and at what others played lately, in the last 28 days and at most 50,000 plays.
+recommendations = """
+-- One row per song to recommend to the user, the best first.
+-- Score: of the other users who lately played the song or one of the user's ten favourites, the
+-- share that played both; the mean over the favourites. Popular songs, with score 0, fill the list.
+WITH history AS (
+    SELECT title, artist, count(*) AS plays
+    FROM listening
+    WHERE user_id = %(user_id)s AND title IS NOT NULL AND artist IS NOT NULL
+    GROUP BY title, artist
+),
+favourites AS (
+    SELECT title, artist, plays
+    FROM history
+    ORDER BY plays DESC, title COLLATE "C", artist COLLATE "C"
+    LIMIT 10
+),
+recent AS (
+    SELECT songplay_id, song_id, user_id
+    FROM songplays
+    WHERE start_time > (SELECT max(start_time) - INTERVAL '28 days' FROM songplays)
+    ORDER BY start_time DESC, songplay_id DESC
+    LIMIT 50000
+),
+tastes AS MATERIALIZED (
+    SELECT DISTINCT
+           COALESCE(songs.title, unmatched_songplays.title) AS title,
+           COALESCE(artists.name, unmatched_songplays.artist) AS artist,
+           recent.user_id
+    FROM recent
+    LEFT JOIN songs USING (song_id)
+    LEFT JOIN artists USING (artist_id)
+    LEFT JOIN unmatched_songplays USING (songplay_id)
+    WHERE recent.user_id <> %(user_id)s
+),
+popularity AS (
+    SELECT title, artist, count(*) AS listeners
+    FROM tastes
+    WHERE title IS NOT NULL AND artist IS NOT NULL
+    GROUP BY title, artist
+),
+candidates AS (
+    SELECT popularity.*
+    FROM popularity
+    LEFT JOIN history USING (title, artist)
+    WHERE history.plays IS NULL
+),
+shared AS (
+    SELECT fans.title AS favourite,
+           fans.artist AS favourite_artist,
+           tastes.title,
+           tastes.artist,
+           count(*) AS listeners
+    FROM favourites
+    JOIN tastes AS fans USING (title, artist)
+    JOIN tastes ON tastes.user_id = fans.user_id
+    GROUP BY fans.title, fans.artist, tastes.title, tastes.artist
+    HAVING count(*) > 1
+),
+alike AS (
+    SELECT shared.favourite,
+           shared.favourite_artist,
+           candidates.title,
+           candidates.artist,
+           shared.listeners::numeric
+               / (fans.listeners + candidates.listeners - shared.listeners) AS similarity
+    FROM shared
+    JOIN candidates USING (title, artist)
+    JOIN popularity AS fans
+        ON fans.title = shared.favourite AND fans.artist = shared.favourite_artist
+),
+scored AS (
+    SELECT title,
+           artist,
+           round(sum(similarity) / (SELECT count(*) FROM favourites), 4) AS score
+    FROM alike
+    GROUP BY title, artist
+),
+reasons AS (
+    SELECT DISTINCT ON (title, artist)
+           title,
+           artist,
+           'because you played "' || favourite || '" by ' || favourite_artist AS reason
+    FROM alike
+    ORDER BY title,
+             artist,
+             round(similarity, 4) DESC,
+             favourite COLLATE "C",
+             favourite_artist COLLATE "C"
+),
+offers AS (
+    SELECT title,
+           artist,
+           listeners,
+           COALESCE(score, 0)::float8 AS score,
+           COALESCE(
+               reason,
+               'popular with ' || listeners || CASE listeners WHEN 1 THEN ' listener'
+                                                              ELSE ' listeners' END
+           ) AS reason
+    FROM candidates
+    LEFT JOIN scored USING (title, artist)
+    LEFT JOIN reasons USING (title, artist)
+)
+SELECT title,
+       artist,
+       score,
+       reason
+FROM offers
+ORDER BY score DESC, listeners DESC, title COLLATE "C", artist COLLATE "C"
+LIMIT %(limit)s
+"""
+
+# The order matters: most user agents name other browsers and systems too, to be taken for them.
+plays_by_browser_and_system = """
+-- One row per browser and operating system
+WITH active AS (
+    SELECT user_agent, user_id, count(*) AS plays
+    FROM songplays
+    GROUP BY user_agent, user_id
+),
+agents AS (
+    SELECT user_agent,
+           CASE
+               WHEN user_agent IS NULL THEN 'unknown'
+               WHEN user_agent ~ 'Edge?/|EdgA/|EdgiOS/' THEN 'Edge'
+               WHEN user_agent ~ 'OPR/|Opera' THEN 'Opera'
+               WHEN user_agent ~ 'Trident/|MSIE' THEN 'Internet Explorer'
+               WHEN user_agent ~ 'Firefox/|FxiOS/' THEN 'Firefox'
+               WHEN user_agent ~ 'Chrome/|CriOS/|Chromium/' THEN 'Chrome'
+               WHEN user_agent ~ 'Safari/|AppleWebKit/.* Mobile/' THEN 'Safari'
+               ELSE 'other'
+           END AS browser,
+           CASE
+               WHEN user_agent IS NULL THEN 'unknown'
+               WHEN user_agent ~ 'iPhone|iPad|iPod' THEN 'iOS'
+               WHEN user_agent ~ 'Android' THEN 'Android'
+               WHEN user_agent ~ 'Windows' THEN 'Windows'
+               WHEN user_agent ~ 'Macintosh|Mac OS X' THEN 'macOS'
+               WHEN user_agent ~ 'CrOS' THEN 'ChromeOS'
+               WHEN user_agent ~ 'Linux|X11' THEN 'Linux'
+               ELSE 'other'
+           END AS operating_system
+    FROM (SELECT DISTINCT user_agent FROM active) AS distinct_agents
+)
+SELECT browser,
+       operating_system,
+       sum(plays)::bigint AS plays,
+       count(DISTINCT user_id) AS users
+FROM active
+JOIN agents ON agents.user_agent IS NOT DISTINCT FROM active.user_agent
+GROUP BY browser, operating_system
+ORDER BY plays DESC, browser COLLATE "C", operating_system COLLATE "C"
+"""
+
+# Silence in a busy hour is more likely an outage than silence at night.
+silent_hours = """
+-- One row per run of hours without any play; usual_plays is what these hours of the day average
+WITH counted AS (
+    SELECT date_trunc('hour', start_time AT TIME ZONE 'UTC') AS hour, count(*) AS plays
+    FROM songplays
+    GROUP BY hour
+),
+hours AS (
+    SELECT hour,
+           plays,
+           avg(COALESCE(plays, 0)) OVER (PARTITION BY extract(hour FROM hour)) AS usual_plays
+    FROM (SELECT min(hour) AS first_hour, max(hour) AS last_hour FROM counted) AS period,
+         generate_series(first_hour, last_hour, INTERVAL '1 hour') AS hour
+    LEFT JOIN counted USING (hour)
+),
+silent AS (
+    SELECT hour,
+           usual_plays,
+           hour - row_number() OVER (ORDER BY hour) * INTERVAL '1 hour' AS run
+    FROM hours
+    WHERE plays IS NULL
+)
+SELECT min(hour) AS start_time,
+       max(hour) + INTERVAL '1 hour' AS end_time,
+       count(*) AS hours,
+       round(sum(usual_plays), 1)::float8 AS usual_plays
+FROM silent
+GROUP BY run
+ORDER BY round(sum(usual_plays), 1) DESC, start_time
+"""
+
+# By the question that each answers. Recommendations take the parameters user_id and limit.
+analytics_queries = {
+    "most played songs": most_played_songs,
+    "most played artists": most_played_artists,
+    "songs of the catalogue that nobody plays": unplayed_songs,
+    "most wanted songs that the catalogue lacks": most_wanted_songs,
+    "activity by hour": activity_by_hour,
+    "activity by weekday": activity_by_weekday,
+    "activity by weekday and hour": activity_by_weekday_and_hour,
+    "plays, users and sessions by day": activity_by_day,
+    "plays and users by metropolitan area": plays_by_metropolitan_area,
+    "plays and users by week and state": plays_by_week_and_state,
+    "plays and users by day and gender": plays_by_day_and_gender,
+    "plays and users by day and level": plays_by_day_and_level,
+    "changes of level": level_changes,
+    "changes of level by week": level_changes_by_week,
+    "sessions per user": sessions_per_user,
+    "a typical user and session": typical_engagement,
+    "returning users by week of first play": returning_users,
+    "songs to recommend to a user": recommendations,
+    "plays and users by browser and operating system": plays_by_browser_and_system,
+    "hours without any play": silent_hours,
+}

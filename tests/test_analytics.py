@@ -1,0 +1,526 @@
+"""Each analytics query against the same figures, computed from the raw JSON in plain Python."""
+
+import contextlib
+import json
+import random
+import re
+import statistics
+from collections import Counter, defaultdict
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
+from types import SimpleNamespace
+
+import pytest
+from records import event, song, write_data
+
+import create_tables
+import etl
+from sql_queries import analytics_queries
+
+HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(weeks=1)
+RECOMMENDATIONS = "songs to recommend to a user"
+AGENTS = {  # other than those of the sample
+    '"Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 Chrome/114.0 Safari/537.36"': (
+        "Chrome",
+        "ChromeOS",
+    ),
+    "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/114.0 Safari/537.36 Edg/114.0": (
+        "Edge",
+        "Windows",
+    ),
+    "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/99.0 Safari/537.36 OPR/85.0": (
+        "Opera",
+        "Windows",
+    ),
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 12_0 like Mac OS X) CriOS/70.0 Safari/605.1": (
+        "Chrome",
+        "iOS",
+    ),
+    "Mozilla/5.0 (Android 9; Mobile; rv:63.0) Gecko/63.0 Firefox/63.0": ("Firefox", "Android"),
+    "curl/8.5.0": ("other", "other"),
+    None: ("unknown", "unknown"),
+}
+
+
+# The data: the sample, and a small one in which everything that can be unknown is unknown somewhere
+
+
+def make_odd_data(folder):
+    """Write some weeks of plays with gaps, ties and missing values, and return the folder."""
+    rng = random.Random(8)
+    songs = [
+        song(song_id=f"SO{n}", title=f"Ö{n % 7}", artist_name="Zé", duration=100.5 + n)
+        for n in range(10)
+    ]
+    songs.append(song(song_id="SO10", artist_id="AR2", artist_name="zé", title="Ö0", year=0))
+    events = []
+    for user in range(1, 15):
+        now, level = 1_541_000_000_000 + user % 3 * 86_400_000, "free"
+        for number in range(rng.randrange(1, 60)):
+            pause = rng.choice([1000, 60_000, 600_000, 5_000_000, 80_000_000])
+            now += pause if number % 5 else rng.choice([0, pause])
+            level = rng.choice([level] * 5 + ["free", "paid"])
+            title, artist = f"Ö{rng.randrange(9)}", rng.choice(["Zé", "Zé", "zé"])
+            events.append(
+                event(
+                    userId=str(user),
+                    firstName=f"User {user}",
+                    gender=[None, "F", "M"][user % 3],
+                    sessionId=number // 5,
+                    ts=now // 1000 * 1000,
+                    level=level,
+                    song=rng.choice([title] * 9 + [None]),
+                    artist=rng.choice([artist] * 9 + [None]),
+                    length=rng.choice([100.5 + int(title[1:]), 218.93179, 107.5, None]),
+                    location=rng.choice(["Yuma, AZ", "St. Louis, MO-IL", "Yuma-Dome, AZ", None]),
+                    userAgent=rng.choice(list(AGENTS)),
+                )
+            )
+    nameless = {"artist": "Zé", "song": None, "length": None, "userAgent": None}
+    events.append(event(userId="15", firstName="User 15", **nameless))
+    return write_data(folder, songs, events)
+
+
+def read_json(folder):
+    return [
+        json.loads(line)
+        for path in sorted(folder.rglob("*.json"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+
+
+def read_data(folder):
+    """Return the catalogue's songs, and the plays in order of time with what is derived of them."""
+    songs = [SimpleNamespace(**record) for record in read_json(folder / "song_data")]
+    catalogue = {(song.title, song.artist_name, song.duration) for song in songs}
+    plays = []
+    for record in read_json(folder / "log_data"):
+        if record["page"] == "NextSong":
+            at = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=record["ts"])
+            play = SimpleNamespace(**record, at=at.replace(tzinfo=None), user=int(record["userId"]))
+            play.day, play.hour = play.at.date(), play.at.replace(minute=0, second=0, microsecond=0)
+            play.week = play.day - play.day.weekday() * DAY
+            play.name = (play.song, play.artist)
+            play.is_named = None not in play.name
+            play.is_known = (*play.name, play.length) in catalogue
+            play.session = (play.user, play.sessionId)
+            plays.append(play)
+    plays.sort(key=lambda play: (play.at, play.user, play.sessionId))
+    return SimpleNamespace(songs=songs, catalogue=catalogue, plays=plays)
+
+
+@pytest.fixture(scope="module", params=["sample", "odd"])
+def loaded(request, server, tmp_path_factory):
+    """The data as read in plain Python, and a connection to tables that hold them."""
+    is_sample = request.param == "sample"
+    folder = etl.DATA if is_sample else make_odd_data(tmp_path_factory.mktemp("odd"))
+    cur, conn = create_tables.create_database()
+    with contextlib.closing(conn):
+        create_tables.reset_tables(cur, conn)
+        etl.process_data(cur, conn, folder / "song_data", etl.process_song_file)
+        etl.process_data(cur, conn, folder / "log_data", etl.process_log_file)
+        yield read_data(folder), conn
+
+
+@pytest.fixture
+def data(loaded):
+    return loaded[0]
+
+
+@pytest.fixture
+def ask(loaded):
+    """Returns the rows that answer a question; a session far from UTC must make no difference."""
+    conn = loaded[1]
+    cur = conn.cursor()
+    cur.execute("SET LOCAL TIME ZONE 'Pacific/Kiritimati'")
+
+    def ask(question, user_id=0, limit=10):
+        cur.execute(analytics_queries[question], {"user_id": user_id, "limit": limit})
+        return cur.fetchall()
+
+    yield ask
+    conn.rollback()
+
+
+# The answers, in plain Python
+
+
+ANSWERS = {}
+
+
+def answers(question):
+    def register(function):
+        ANSWERS[question] = function
+        return function
+
+    return register
+
+
+def group(items, key):
+    """Return the items by key, in order of the keys, None after all others."""
+    groups = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return dict(sorted(groups.items(), key=lambda pair: nulls_last(pair[0])))
+
+
+def nulls_last(key):
+    return [(part is None, part) for part in (key if isinstance(key, tuple) else (key,))]
+
+
+def by_count(rows, count):
+    """Return rows in order of a count, the greatest first, and of their other values."""
+    return sorted(rows, key=lambda row: (-row[count], nulls_last(row[:2])))
+
+
+def users(plays):
+    return len({play.user for play in plays})
+
+
+def each(first, last, step):
+    while first <= last:
+        yield first
+        first += step
+
+
+def half_up(number, digits):
+    exact = Decimal(number.numerator) / Decimal(number.denominator)
+    return float(exact.quantize(Decimal(10) ** -digits, ROUND_HALF_UP))
+
+
+@answers("most played songs")
+def most_played_songs(data):
+    plays_of = group((play for play in data.plays if play.is_named), lambda play: play.name)
+    rows = [
+        (*name, len(plays), users(plays), any(play.is_known for play in plays))
+        for name, plays in plays_of.items()
+    ]
+    return by_count(rows, 2)[:10]
+
+
+@answers("most played artists")
+def most_played_artists(data):
+    plays_of = group((play for play in data.plays if play.is_named), lambda play: play.artist)
+    rows = [
+        (
+            artist,
+            len(plays),
+            len({play.song for play in plays}),
+            users(plays),
+            any(play.is_known for play in plays),
+        )
+        for artist, plays in plays_of.items()
+    ]
+    return sorted(rows, key=lambda row: (-row[1], row[0]))[:10]
+
+
+@answers("songs of the catalogue that nobody plays")
+def unplayed_songs(data):
+    # Of songs that are called the same, the one with the smallest id has the plays.
+    played = {(*play.name, play.length) for play in data.plays}
+    rows, taken = [], set()
+    for record in sorted(data.songs, key=lambda record: record.song_id):
+        name = (record.title, record.artist_name, record.duration)
+        if name not in played or name in taken:
+            rows.append((record.song_id, *name[:2], record.year or None))
+        taken.add(name)
+    return sorted(rows, key=lambda row: (row[2], row[1], row[0]))
+
+
+@answers("most wanted songs that the catalogue lacks")
+def most_wanted_songs(data):
+    wanted = (play for play in data.plays if play.is_named and not play.is_known)
+    plays_of = group(wanted, lambda play: play.name)
+    rows = [(*name, len(plays), users(plays)) for name, plays in plays_of.items()]
+    return by_count(rows, 2)[:10]
+
+
+@answers("activity by hour")
+def activity_by_hour(data):
+    plays = group(data.plays, lambda play: play.hour.hour)
+    return [(hour, len(plays.get(hour, [])), users(plays.get(hour, []))) for hour in range(24)]
+
+
+@answers("activity by weekday")
+def activity_by_weekday(data):
+    plays = group(data.plays, lambda play: play.day.weekday())
+    period = each(data.plays[0].day, data.plays[-1].day, DAY)
+    days = Counter(day.weekday() for day in period)
+    return [
+        (
+            weekday,
+            days[weekday],
+            len(plays.get(weekday, [])),
+            half_up(Fraction(len(plays[weekday]), days[weekday]), 1) if weekday in plays else None,
+            users(plays.get(weekday, [])),
+        )
+        for weekday in range(7)
+    ]
+
+
+@answers("activity by weekday and hour")
+def activity_by_weekday_and_hour(data):
+    plays = Counter((play.day.weekday(), play.hour.hour) for play in data.plays)
+    return [(weekday, hour, plays[weekday, hour]) for weekday in range(7) for hour in range(24)]
+
+
+@answers("plays, users and sessions by day")
+def activity_by_day(data):
+    plays_on = group(data.plays, lambda play: play.day)
+    rows = []
+    for day in each(min(plays_on), max(plays_on), DAY):
+        plays = plays_on.get(day, [])
+        rows.append((day, len(plays), users(plays), len({play.session for play in plays})))
+    return rows
+
+
+@answers("plays and users by metropolitan area")
+def plays_by_metropolitan_area(data):
+    rows = []
+    for location, plays in group(data.plays, lambda play: play.location).items():
+        place = location.split(", ") if location else (None, None)
+        per_user = half_up(Fraction(len(plays), users(plays)), 1)
+        rows.append((*place, len(plays), users(plays), per_user))
+    return by_count(rows, 2)
+
+
+def count_plays(data, key):
+    plays_of = group(data.plays, key)
+    return [(*values, len(plays), users(plays)) for values, plays in plays_of.items()]
+
+
+@answers("plays and users by week and state")
+def plays_by_week_and_state(data):
+    def state(play):
+        return play.location and re.search(r", (\w\w)", play.location)[1]
+
+    return count_plays(data, lambda play: (play.week, state(play)))
+
+
+@answers("plays and users by day and gender")
+def plays_by_day_and_gender(data):
+    return count_plays(data, lambda play: (play.day, play.gender))
+
+
+@answers("plays and users by day and level")
+def plays_by_day_and_level(data):
+    return count_plays(data, lambda play: (play.day, play.level))
+
+
+def find_level_changes(data):
+    """Return the plays on another level than the user's play before, each with that one."""
+    last, changes = {}, []
+    for play in data.plays:
+        before = last.get(play.user, play)
+        if before.level != play.level:
+            changes.append((before, play))
+        last[play.user] = play
+    return changes
+
+
+@answers("changes of level")
+def level_changes(data):
+    return [
+        (
+            play.at,
+            play.user,
+            play.firstName,
+            play.lastName,
+            play.gender,
+            before.level,
+            play.level,
+            play.location,
+        )
+        for before, play in find_level_changes(data)
+    ]
+
+
+@answers("changes of level by week")
+def level_changes_by_week(data):
+    changes = Counter((play.week, play.level) for _, play in find_level_changes(data))
+    weeks = [week for week, _ in changes]
+    return [
+        (week, changes[week, "paid"], changes[week, "free"])
+        for week in each(min(weeks), max(weeks), WEEK)
+    ]
+
+
+@answers("sessions per user")
+def sessions_per_user(data):
+    rows = []
+    for user, plays in group(data.plays, lambda play: play.user).items():
+        latest, sessions = plays[-1], {play.session for play in plays}
+        level = max(play.level for play in plays if play.at == latest.at)
+        names = (latest.firstName, latest.lastName)
+        rows.append((user, *names, level, len(sessions), len(plays)))
+    return sorted(rows, key=lambda row: (-row[4], row[0]))
+
+
+@answers("a typical user and session")
+def typical_engagement(data):
+    sessions = group(data.plays, lambda play: play.session)
+    measures = {
+        "sessions per user": list(Counter(user for user, _ in sessions).values()),
+        "plays per session": [len(plays) for plays in sessions.values()],
+        "minutes per session": [
+            sum(play.length or 0 for play in plays) / 60 for plays in sessions.values()
+        ],
+    }
+    return [
+        (
+            measure,
+            statistics.median(values),
+            statistics.quantiles(values, n=10, method="inclusive")[-1],
+        )
+        for measure, values in measures.items()
+    ]
+
+
+@answers("returning users by week of first play")
+def returning_users(data):
+    weeks = {
+        user: {play.week for play in plays}
+        for user, plays in group(data.plays, lambda play: play.user).items()
+    }
+    cohorts = group(weeks.values(), min)
+    rows = []
+    for first_week, members in cohorts.items():
+        for later, week in enumerate(each(first_week, data.plays[-1].week, WEEK)):
+            returned = sum(week in member for member in members)
+            share = half_up(Fraction(returned, len(members)), 3)
+            rows.append((first_week, later, returned, share))
+    return rows
+
+
+@answers("plays and users by browser and operating system")
+def plays_by_browser_and_system(data):
+    plays_by = group(data.plays, lambda play: AGENTS.get(play.userAgent) or classify(play))
+    rows = [(*pair, len(plays), users(plays)) for pair, plays in plays_by.items()]
+    return by_count(rows, 2)
+
+
+def classify(play):
+    """Return browser and operating system of one of the sample's user agents."""
+    agent = play.userAgent
+    names = {"Edge/": "Edge", "Trident/": "Internet Explorer", "Firefox/": "Firefox"}
+    names |= {"Chrome/": "Chrome", "AppleWebKit/": "Safari"}
+    browser = next(name for mark, name in names.items() if mark in agent)
+    systems = {"Windows": "Windows", "Android": "Android", "CrOS": "ChromeOS", "Linux": "Linux"}
+    systems |= {"(iP": "iOS", "Macintosh": "macOS"}
+    return browser, next(name for mark, name in systems.items() if mark in agent)
+
+
+@answers("hours without any play")
+def silent_hours(data):
+    plays = Counter(play.hour for play in data.plays)
+    period = list(each(data.plays[0].hour, data.plays[-1].hour, HOUR))
+    usual = {
+        clock: Fraction(sum(plays[hour] for hour in hours), len(hours))
+        for clock, hours in group(period, lambda hour: hour.hour).items()
+    }
+    runs = []
+    for hour in period:
+        if not plays[hour]:
+            if runs and runs[-1][-1] == hour - HOUR:
+                runs[-1].append(hour)
+            else:
+                runs.append([hour])
+    rows = [
+        (run[0], run[-1] + HOUR, len(run), half_up(sum(usual[hour.hour] for hour in run), 1))
+        for run in runs
+    ]
+    return sorted(rows, key=lambda row: (-row[3], row[0]))
+
+
+def recommend(data, user, limit):
+    """Return what to recommend to the user: title, artist, score and reason."""
+    since = data.plays[-1].at - timedelta(days=28)
+    history = Counter(play.name for play in data.plays if play.user == user and play.is_named)
+    favourites = sorted(history, key=lambda name: (-history[name], name))[:10]
+    listeners = defaultdict(set)
+    for play in data.plays:
+        if play.at > since and play.user != user and play.is_named:
+            listeners[play.name].add(play.user)
+    rows = []
+    for name, audience in listeners.items():
+        if name not in history:
+            alike = {
+                favourite: Fraction(len(shared), len(audience | listeners[favourite]))
+                for favourite in favourites
+                if len(shared := audience & listeners.get(favourite, set())) > 1
+            }
+            score, reason = (
+                0.0,
+                f"popular with {len(audience)} listener" + "s" * (len(audience) > 1),
+            )
+            if alike:
+                score = half_up(sum(alike.values()) / len(favourites), 4)
+                title, artist = min(alike, key=lambda name: (-half_up(alike[name], 4), name))
+                reason = f'because you played "{title}" by {artist}'
+            rows.append((*name, score, reason, len(audience)))
+    rows.sort(key=lambda row: (-row[2], -row[4], row[:2]))
+    return [row[:4] for row in rows[:limit]]
+
+
+# The tests
+
+
+def rounded(rows):
+    return [
+        tuple(round(value, 9) if isinstance(value, float) else value for value in row)
+        for row in rows
+    ]
+
+
+@pytest.mark.parametrize("question", ANSWERS)
+def test_an_answer_is_what_the_raw_files_say(ask, data, question):
+    answer = ask(question)
+    assert answer
+    assert rounded(answer) == rounded(ANSWERS[question](data))
+
+
+def test_recommendations_are_what_the_raw_files_say(ask, data):
+    for user in sorted({play.user for play in data.plays}):
+        assert ask(RECOMMENDATIONS, user, 10_000) == recommend(data, user, 10_000)
+
+
+def test_recommendations_are_new_to_the_user_and_have_a_reason(ask, data):
+    user = data.plays[0].user
+    played = {play.name for play in data.plays if play.user == user}
+    offers = ask(RECOMMENDATIONS, user, 5)
+    assert 0 < len(offers) <= 5
+    assert not {offer[:2] for offer in offers} & played
+    assert all(0 < offer[2] <= 1 for offer in offers)
+    assert all(offer[3].startswith('because you played "') for offer in offers)
+
+
+def test_a_user_without_history_gets_what_most_others_played_lately(ask, data):
+    offers = ask(RECOMMENDATIONS, 99_999, 5)
+    assert offers == recommend(data, 99_999, 5)
+    assert all(re.fullmatch(r"popular with \d+ listeners", offer[3]) for offer in offers)
+
+
+def test_each_question_has_an_answer_to_compare():
+    assert {*ANSWERS, RECOMMENDATIONS} == set(analytics_queries)
+
+
+@pytest.mark.parametrize("question", analytics_queries)
+def test_empty_tables_raise_no_error(conn, cur, question):
+    cur.execute(analytics_queries[question], {"user_id": 1, "limit": 10})
+    rows = cur.fetchall()
+    assert {value for row in rows for value in row if isinstance(value, float)} <= {0.0}
+
+
+@pytest.mark.parametrize("question", analytics_queries)
+def test_a_query_states_its_grain_and_orders_its_rows(question):
+    query = analytics_queries[question]
+    assert query.strip().startswith("-- One row per ")
+    assert "ORDER BY" in query
+
+
+@pytest.mark.parametrize("question", analytics_queries)
+def test_percent_signs_are_parameters_only(question):
+    found = set(re.findall(r"%(?:[(]\w+[)]s)?", analytics_queries[question]))
+    assert found <= {"%(user_id)s", "%(limit)s"}
+    assert bool(found) == (question == RECOMMENDATIONS)

@@ -1,0 +1,311 @@
+"""The sanity checks: all pass on the sample, and each break of schema or data fails its own."""
+
+import contextlib
+import re
+
+import pytest
+
+import create_tables
+import etl
+import sanity
+import sql_queries
+from sql_queries import sanity_check_queries
+
+KEYS = "songplays: foreign keys"
+UNMATCHED_KEYS = "unmatched_songplays: foreign keys"
+NATURAL_KEY_UNIQUE = "songplays: user_id, start_time, session_id are unique together"
+COLUMNS, NOT_NULL = "columns and their types", "columns that are NOT NULL"
+REQUIRED = "nothing required is NULL"
+
+DROP_KEY = "ALTER TABLE {0} DROP CONSTRAINT {0}_{1}_fkey; "
+DROP_TIME_KEY = DROP_KEY.format("songplays", "start_time")
+DROP_USER_KEY = DROP_KEY.format("songplays", "user_id")
+DROP_SONG_KEY = DROP_KEY.format("songplays", "song_id")
+DROP_ARTIST_KEY = DROP_KEY.format("songplays", "artist_id")
+DROP_SONG_ARTIST_KEY = DROP_KEY.format("songs", "artist_id")
+DROP_PLAY_KEY = DROP_KEY.format("unmatched_songplays", "songplay_id")
+DROP_PRIMARY_KEY = "ALTER TABLE {0} DROP CONSTRAINT {0}_pkey CASCADE; "
+FIRST_PLAY = "(SELECT min(songplay_id) FROM songplays)"
+MATCHED = "(SELECT min(songplay_id) FROM songplays WHERE song_id IS NOT NULL)"
+WAITING = "(SELECT min(songplay_id) FROM unmatched_songplays)"
+
+# Check: what breaks it, and the other checks that necessarily fail with it.
+BREAKS = {
+    f"songplays: {COLUMNS}": ("ALTER TABLE songplays ADD COLUMN device text",),
+    f"users: {COLUMNS}": ("ALTER TABLE users RENAME COLUMN last_name TO family_name",)
+    + ("users: no text is NaN",),
+    f"songs: {COLUMNS}": ("ALTER TABLE songs ALTER COLUMN year TYPE bigint",),
+    f"artists: {COLUMNS}": ("ALTER TABLE artists ALTER COLUMN latitude TYPE numeric",),
+    f"time: {COLUMNS}": ("ALTER TABLE time ALTER COLUMN hour TYPE smallint",),
+    f"unmatched_songplays: {COLUMNS}": ("ALTER TABLE unmatched_songplays ADD COLUMN x int",),
+    f"listening: {COLUMNS}": ("ALTER VIEW listening RENAME COLUMN artist TO artist_name",),
+    f"songplays: {NOT_NULL}": ("ALTER TABLE songplays ALTER COLUMN user_id DROP NOT NULL",),
+    f"users: {NOT_NULL}": ("ALTER TABLE users ALTER COLUMN level DROP NOT NULL",),
+    f"songs: {NOT_NULL}": ("ALTER TABLE songs ALTER COLUMN duration DROP NOT NULL",),
+    f"artists: {NOT_NULL}": ("ALTER TABLE artists ALTER COLUMN name DROP NOT NULL",),
+    f"time: {NOT_NULL}": ("ALTER TABLE time ALTER COLUMN weekday DROP NOT NULL",),
+    f"unmatched_songplays: {NOT_NULL}": (
+        "ALTER TABLE unmatched_songplays ALTER COLUMN title SET NOT NULL",
+    ),
+    "songplays: primary key": (DROP_PRIMARY_KEY.format("songplays"), UNMATCHED_KEYS),
+    "users: primary key": (DROP_PRIMARY_KEY.format("users"), KEYS),
+    "songs: primary key": (DROP_PRIMARY_KEY.format("songs"), KEYS),
+    "artists: primary key": (DROP_PRIMARY_KEY.format("artists"), KEYS, "songs: foreign keys"),
+    "time: primary key": (DROP_PRIMARY_KEY.format("time"), KEYS),
+    "unmatched_songplays: primary key": (DROP_PRIMARY_KEY.format("unmatched_songplays"),),
+    KEYS: (DROP_USER_KEY,),
+    "songs: foreign keys": (DROP_SONG_ARTIST_KEY,),
+    UNMATCHED_KEYS: (DROP_PLAY_KEY,),
+    "songplays: natural key": (
+        "ALTER TABLE songplays DROP CONSTRAINT songplays_user_id_start_time_session_id_key",
+    ),
+    f"songplays: {REQUIRED}": (
+        "ALTER TABLE songplays ALTER COLUMN level DROP NOT NULL; "
+        f"UPDATE songplays SET level = NULL WHERE songplay_id = {FIRST_PLAY}",
+        f"songplays: {NOT_NULL}",
+    ),
+    f"users: {REQUIRED}": (
+        "ALTER TABLE users ALTER COLUMN level DROP NOT NULL; UPDATE users SET level = NULL",
+        f"users: {NOT_NULL}",
+    ),
+    f"songs: {REQUIRED}": (
+        "ALTER TABLE songs ALTER COLUMN duration DROP NOT NULL; UPDATE songs SET duration = NULL",
+        f"songs: {NOT_NULL}",
+    ),
+    f"artists: {REQUIRED}": (
+        "ALTER TABLE artists ALTER COLUMN name DROP NOT NULL; UPDATE artists SET name = NULL",
+        f"artists: {NOT_NULL}",
+    ),
+    f"time: {REQUIRED}": (
+        "ALTER TABLE time ALTER COLUMN week DROP NOT NULL; UPDATE time SET week = NULL",
+        f"time: {NOT_NULL}",
+        "time: hour, day, week, month, year and weekday are those of start_time",
+    ),
+    f"unmatched_songplays: {REQUIRED}": (
+        DROP_PRIMARY_KEY.format("unmatched_songplays")
+        + "ALTER TABLE unmatched_songplays ALTER COLUMN songplay_id DROP NOT NULL; "
+        "INSERT INTO unmatched_songplays VALUES (NULL, 'Rain', 'Nobody', 60.5)",
+        "unmatched_songplays: primary key",
+        f"unmatched_songplays: {NOT_NULL}",
+    ),
+    "songplays: songplay_id is unique": (
+        DROP_PRIMARY_KEY.format("songplays") + "INSERT INTO songplays OVERRIDING SYSTEM VALUE "
+        "SELECT songplay_id, start_time, user_id, level, song_id, artist_id, session_id + 1000000 "
+        f"FROM songplays WHERE songplay_id = {MATCHED}",
+        "songplays: primary key",
+        UNMATCHED_KEYS,
+    ),
+    "users: user_id is unique": (
+        DROP_PRIMARY_KEY.format("users") + "INSERT INTO users SELECT * FROM users LIMIT 1",
+        "users: primary key",
+        KEYS,
+    ),
+    "songs: song_id is unique": (
+        DROP_PRIMARY_KEY.format("songs") + "INSERT INTO songs SELECT * FROM songs LIMIT 1",
+        "songs: primary key",
+        KEYS,
+    ),
+    "artists: artist_id is unique": (
+        DROP_PRIMARY_KEY.format("artists") + "INSERT INTO artists SELECT * FROM artists LIMIT 1",
+        "artists: primary key",
+        KEYS,
+        "songs: foreign keys",
+    ),
+    "time: start_time is unique": (
+        DROP_PRIMARY_KEY.format("time") + "INSERT INTO time SELECT * FROM time LIMIT 1",
+        "time: primary key",
+        KEYS,
+    ),
+    "unmatched_songplays: songplay_id is unique": (
+        DROP_PRIMARY_KEY.format("unmatched_songplays")
+        + "INSERT INTO unmatched_songplays SELECT * FROM unmatched_songplays LIMIT 1",
+        "unmatched_songplays: primary key",
+    ),
+    NATURAL_KEY_UNIQUE: (
+        "ALTER TABLE songplays DROP CONSTRAINT songplays_user_id_start_time_session_id_key; "
+        "INSERT INTO songplays (start_time, user_id, level, song_id, artist_id, session_id) "
+        "SELECT start_time, user_id, level, song_id, artist_id, session_id "
+        f"FROM songplays WHERE songplay_id = {MATCHED}",
+        "songplays: natural key",
+    ),
+    "songplays: start_time refers to a moment": (
+        DROP_TIME_KEY + "DELETE FROM time WHERE start_time = (SELECT min(start_time) FROM time)",
+        KEYS,
+    ),
+    "songplays: user_id refers to a user": (
+        DROP_USER_KEY + "DELETE FROM users WHERE user_id = (SELECT min(user_id) FROM songplays)",
+        KEYS,
+    ),
+    "songplays: song_id refers to a song": (
+        DROP_SONG_KEY + "DELETE FROM songs WHERE song_id = (SELECT min(song_id) FROM songplays)",
+        KEYS,
+    ),
+    "songplays: artist_id refers to an artist": (
+        DROP_ARTIST_KEY
+        + DROP_SONG_ARTIST_KEY
+        + "DELETE FROM artists WHERE artist_id = (SELECT min(artist_id) FROM songplays)",
+        KEYS,
+        "songs: foreign keys",
+        "songs: artist_id refers to an artist",
+    ),
+    "songs: artist_id refers to an artist": (
+        DROP_SONG_ARTIST_KEY + "INSERT INTO songs VALUES ('SO0', 'Rain', 'AR0', 0, 60.5)",
+        "songs: foreign keys",
+    ),
+    "unmatched_songplays: songplay_id refers to a play": (
+        DROP_PLAY_KEY + "INSERT INTO unmatched_songplays VALUES (-1, 'Rain', 'Nobody', 60.5)",
+        UNMATCHED_KEYS,
+    ),
+    "songplays: song_id and artist_id are known together": (
+        f"UPDATE songplays SET artist_id = NULL WHERE songplay_id = {MATCHED}",
+    ),
+    "songplays: artist_id is that of the song": (
+        "UPDATE songplays SET artist_id = (SELECT max(artist_id) FROM artists) "
+        f"WHERE songplay_id = {MATCHED}",
+    ),
+    "songplays: song_id is the smallest that fits": (
+        "INSERT INTO songs SELECT 'A', title, artist_id, 0, duration FROM songs "
+        "WHERE song_id = (SELECT min(song_id) FROM songplays)",
+    ),
+    "songplays: a play without a song is in unmatched_songplays": (
+        f"DELETE FROM unmatched_songplays WHERE songplay_id = {WAITING}",
+    ),
+    "unmatched_songplays: the play has no song": (
+        f"INSERT INTO unmatched_songplays VALUES ({MATCHED}, 'Rain', 'Nobody', 60.5)",
+    ),
+    "unmatched_songplays: no song of the catalogue fits": (
+        "INSERT INTO artists SELECT 'AR0', artist FROM unmatched_songplays "
+        f"WHERE songplay_id = {WAITING}; "
+        "INSERT INTO songs SELECT 'SO0', title, 'AR0', 0, duration FROM unmatched_songplays "
+        f"WHERE songplay_id = {WAITING}",
+    ),
+    "songplays: level is free or paid": (
+        f"UPDATE songplays SET level = 'Paid' WHERE songplay_id = {FIRST_PLAY}",
+    ),
+    "users: level is free or paid": ("UPDATE users SET level = ''",),
+    "users: gender is F or M": ("UPDATE users SET gender = 'f'",),
+    "users: each has a play": ("INSERT INTO users VALUES (-1, 'Ada', 'Reyes', 'F', 'free')",),
+    "time: each moment has a play": (
+        "INSERT INTO time VALUES ('1970-01-01 00:00+00', 0, 1, 1, 1, 1970, 3)",
+    ),
+    "time: hour, day, week, month, year and weekday are those of start_time": (
+        "UPDATE time SET hour = (hour + 1) % 24",
+    ),
+    "songs: duration is a positive number": ("UPDATE songs SET duration = 'NaN'",),
+    "unmatched_songplays: duration is a positive number": (
+        "UPDATE unmatched_songplays SET duration = 'infinity'",
+    ),
+    "artists: latitude and longitude are degrees": ("UPDATE artists SET latitude = 'NaN'",),
+    "songplays: no text is NaN": (
+        f"UPDATE songplays SET location = 'NaN' WHERE songplay_id = {FIRST_PLAY}",
+    ),
+    "users: no text is NaN": ("UPDATE users SET first_name = 'nan'",),
+    "artists: no text is NaN": ("UPDATE artists SET location = 'NaN'",),
+}
+INSERTS = {
+    "songplays": ("songplay_table_insert", sql_queries.NATURAL_KEY),
+    "users": ("user_table_insert", "user_id"),
+    "songs": ("song_table_insert", "song_id"),
+    "artists": ("artist_table_insert", "artist_id"),
+    "time": ("time_table_insert", "start_time"),
+}
+CONFLICT_CHECK = "{}: INSERT has an ON CONFLICT clause"
+
+
+@pytest.fixture(scope="module")
+def sample(server):
+    """A connection to tables that hold the sample."""
+    cur, conn = create_tables.create_database()
+    with contextlib.closing(conn):
+        create_tables.reset_tables(cur, conn)
+        etl.process_data(cur, conn, etl.DATA / "song_data", etl.process_song_file)
+        etl.process_data(cur, conn, etl.DATA / "log_data", etl.process_log_file)
+        yield conn
+
+
+@pytest.fixture
+def cur(sample):
+    """A cursor whose changes are rolled back."""
+    yield sample.cursor()
+    sample.rollback()
+
+
+def names_of_failures(cur):
+    return {failure.name for failure in sanity.failed_checks(cur)}
+
+
+def test_all_checks_pass_on_the_sample_and_one_line_says_so(cur, capsys):
+    assert sanity.print_checks(cur)
+    assert capsys.readouterr().out == f"All {len(sanity_check_queries)} sanity checks passed\n"
+
+
+def test_all_checks_pass_on_empty_tables(cur):
+    cur.execute(f"TRUNCATE {', '.join(sql_queries.table_names)}")
+    assert names_of_failures(cur) == set()
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_break_fails_its_check_and_no_unrelated_one(cur, name):
+    breaking, *others = BREAKS[name]
+    cur.execute(breaking)
+    assert names_of_failures(cur) == {name, *others}
+
+
+@pytest.mark.parametrize("table", INSERTS)
+@pytest.mark.parametrize(
+    ("pattern", "replacement"),
+    [(r"ON CONFLICT[^;]*", ""), (r"ON CONFLICT \(", "ON CONFLICT (song_title, ")],
+)
+def test_an_insert_without_its_on_conflict_clause_fails(
+    cur, monkeypatch, table, pattern, replacement
+):
+    constant, key = INSERTS[table]
+    statement = getattr(sql_queries, constant)
+    name = CONFLICT_CHECK.format(table)
+    assert sql_queries.resolves_conflicts(statement, table, key) == sanity_check_queries[name]
+    broken = re.sub(pattern, replacement, statement)
+    query = sql_queries.resolves_conflicts(broken, table, key)
+    monkeypatch.setitem(sanity_check_queries, name, query)
+    assert names_of_failures(cur) == {name}
+
+
+def test_each_check_has_a_break():
+    assert {*BREAKS, *map(CONFLICT_CHECK.format, INSERTS)} == set(sanity_check_queries)
+
+
+@pytest.mark.parametrize(
+    "part", ["hour = 24", "day = day + 1", "week = 0", "month = 13", "year = 0", "weekday = 7"]
+)
+def test_each_part_of_a_moment_is_checked_whatever_the_time_zone(cur, part):
+    cur.execute("SET LOCAL TIME ZONE 'Pacific/Kiritimati'")
+    assert names_of_failures(cur) == set()
+    cur.execute(f"UPDATE time SET {part}")
+    assert names_of_failures(cur) == {
+        "time: hour, day, week, month, year and weekday are those of start_time"
+    }
+
+
+def test_a_warning_is_one_orange_line_with_up_to_five_rows(cur, capsys):
+    cur.execute("UPDATE users SET level = E'gra\\ntis' WHERE user_id < 20")
+    cur.execute("SELECT count(*) FROM users WHERE user_id < 20")
+    rows = cur.fetchone()[0]
+    assert not sanity.print_checks(cur)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(
+        f"\033[38;5;208m[WARNING] users: level is free or paid: {rows} rows break it: "
+    )
+    assert line.endswith("\033[0m")
+    assert line.count('"level":"gra\\ntis"') == 5 < rows
+
+
+def test_a_missing_table_hides_no_other_check(cur, capsys):
+    cur.execute("DROP TABLE unmatched_songplays CASCADE; UPDATE users SET gender = 'x'")
+    assert not sanity.print_checks(cur)
+    lines = capsys.readouterr().out.splitlines()
+    assert any("[WARNING] users: gender is F or M" in line for line in lines)
+    missing = 'can\'t be checked: relation "unmatched_songplays" does not exist'
+    assert any(missing in line for line in lines)
+
+
+def test_a_check_takes_no_parameters_and_holds_no_percent_sign():
+    assert not [name for name, query in sanity_check_queries.items() if "%" in query]
