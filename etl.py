@@ -7,17 +7,18 @@ of each table, load writes them. Each file is one transaction: loaded whole or n
 import argparse
 import codecs
 import contextlib
+import errno
 import itertools
 import json
 import os
 import re
+import stat
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +36,8 @@ import database
 from sql_queries import (
     artist_table_insert,
     catalogue_select,
+    load_lock_select,
+    renamed_songs_select,
     row_counts_select,
     song_select,
     song_table_insert,
@@ -54,6 +57,7 @@ REJECTS = "rejected.jsonl"
 SET_ASIDE, INTERRUPTED = 3, 130
 BLOCK_BYTES = 1 << 20
 PAGE_ROWS = 1000
+PATIENCE_SECONDS = 1
 FEW_ROWS = 10
 statement_numbers = itertools.count(1)
 
@@ -105,13 +109,18 @@ LAST_MS = 253_402_300_799_999  # the end of the year 9999, as far as Python's da
 
 
 def list_files(folder, on_error):
-    """Return the *.json files below a folder, sorted; on_error takes an OSError per bad folder."""
-    return sorted(
-        os.path.join(root, name)
-        for root, _, names in os.walk(folder, onerror=on_error)
-        for name in names
-        if name.endswith(".json")
-    )
+    """Return the *.json files below a folder, sorted; on_error takes an OSError per bad folder.
+
+    Links to folders are followed, each folder once.
+    """
+    files, seen = [], set()
+    for root, folders, names in os.walk(folder, onerror=on_error, followlinks=True):
+        if os.path.realpath(root) in seen:
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(root))
+        files += [os.path.join(root, name) for name in names if name.endswith(".json")]
+    return sorted(files)
 
 
 class Piece(NamedTuple):
@@ -128,6 +137,8 @@ def read_pieces(files):
     for file in files:
         number = 1
         try:
+            if not stat.S_ISREG(os.stat(file).st_mode):  # a pipe would keep us waiting for ever
+                raise OSError(errno.EINVAL, "not a regular file", file)
             with open(file, "rb") as opened:
                 lines = opened.readlines(BLOCK_BYTES)
                 lines[:1] = [line.removeprefix(codecs.BOM_UTF8) for line in lines[:1]]
@@ -181,18 +192,34 @@ def strip_line(line):
 def parse_lines(lines, schema):
     """Return a table of the lines that parse, these lines, and the others with the reason.
 
-    Lines are tuples that end with the bytes. They are parsed together; if that fails, half by
-    half, until each bad line stands alone.
+    Lines are tuples that end with the bytes.
     """
     try:
         return parse([line[-1] for line in lines], schema), lines, []
-    except (ValueError, pa.ArrowException) as error:
+    except PARSER_EXCEPTIONS:
+        faults = list(find_unparsable(lines, schema))
+    bad = {line for line, _ in faults}
+    good = [line for line in lines if line not in bad]
+    return parse([line[-1] for line in good], schema), good, faults
+
+
+PARSER_EXCEPTIONS = (ValueError, pa.ArrowException)
+
+
+def find_unparsable(lines, schema):
+    """Yield each line that does not parse, with the reason.
+
+    Those that parse together are good; others are tried half by half, till each stands alone.
+    """
+    try:
+        parse([line[-1] for line in lines], schema)
+    except PARSER_EXCEPTIONS as error:
         if len(lines) == 1:
-            return schema.empty_table(), [], [(lines[0], describe_fault(error))]
-    half = len(lines) // 2
-    head, head_lines, head_faults = parse_lines(lines[:half], schema)
-    tail, tail_lines, tail_faults = parse_lines(lines[half:], schema)
-    return pa.concat_tables([head, tail]), head_lines + tail_lines, head_faults + tail_faults
+            yield lines[0], describe_fault(error)
+        else:
+            half = len(lines) // 2
+            yield from find_unparsable(lines[:half], schema)
+            yield from find_unparsable(lines[half:], schema)
 
 
 def parse(lines, schema):
@@ -410,12 +437,11 @@ def transform_songplays(plays):
 
 
 class Batch(NamedTuple):
-    """What a Piece holds: parts to load in turn, each a list of rows per table; the numbers of
-    records read and of those to load; lines set aside; or the error."""
+    """What a Piece holds."""
 
-    parts: list
-    records: int
-    loadable: int
+    parts: list  # to load in turn, each a list of rows per table
+    records: int  # that are good
+    loadable: int  # of those, the plays or songs
     rejects: list
     error: OSError | None
 
@@ -455,7 +481,8 @@ def count_rows(frame, pieces):
 def split_rows(frame, pieces):
     """Return a frame's rows as tuples, in a list per piece, of values that psycopg2 adapts.
 
-    NA becomes None and a timestamp text, which is faster to adapt than a datetime.
+    The frame must be in the order of the pieces. NA becomes None and a timestamp text, which is
+    faster to adapt than a datetime.
     """
     columns = [pa.array(frame[name]) for name in frame.columns[1:]]
     columns = [c.cast("string") if pa.types.is_timestamp(c.type) else c for c in columns]
@@ -500,6 +527,7 @@ def read_file(filepath, kind):
 
 def load_file(cur, batches, load):
     """Load all Batches of a file and return a LoadReport. Raises OSError where the reading did."""
+    wait_for_other_loads(cur)
     records, loaded, rejects = 0, 0, []
     for batch in batches:
         if batch.error:
@@ -513,15 +541,34 @@ def load_file(cur, batches, load):
     return LoadReport(records, loaded, rejects)
 
 
+def wait_for_other_loads(cur):
+    """Wait until no other transaction is loading, and keep others out until this one ends.
+
+    What a load compares its rows with must not change beneath it. Waiting is left to Python, where
+    Ctrl-C ends it at once.
+    """
+    patience = time.monotonic() + PATIENCE_SECONDS
+    while not fetch_value(cur, load_lock_select):
+        if time.monotonic() > patience:
+            tqdm.write("etl.py: waiting for another load to commit", file=sys.stderr)
+            patience = float("inf")
+        time.sleep(0.02)
+
+
+def fetch_value(cur, query, parameters=None):
+    """Return the only value that a query selects."""
+    cur.execute(query, parameters)
+    return cur.fetchone()[0]
+
+
 def load_songs(cur, artists, songs):
     """Upsert artists and songs, and match plays anew where that changed what a song is called."""
-    ids = [song[0] for song in songs], [artist[0] for artist in artists]
-    matching = has_plays(cur)
-    before = fetch_catalogue(cur, ids) if matching else None
+    matching = fetch_value(cur, songplay_exists_select)
+    ids = fetch_affected_songs(cur, artists, songs) if matching else []
+    before = fetch_catalogue(cur, ids)
     insert_rows(cur, artist_table_insert, artists)
     insert_rows(cur, song_table_insert, songs)
-    if matching:
-        match_plays(cur, before, fetch_catalogue(cur, ids))
+    match_plays(cur, before, fetch_catalogue(cur, ids))
 
 
 def load_plays(cur, moments, users, plays):
@@ -553,17 +600,10 @@ def columns_of(rows):
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def has_plays(cur):
-    """Tell whether there are plays that a song could be matched to."""
-    cur.execute(songplay_exists_select)
-    return cur.fetchone()[0]
-
-
 def delete_outranked_plays(cur, plays):
     """Delete stored plays with the natural key of one of these that is to replace them."""
     start_times = [play[0] for play in plays]
-    cur.execute(songplay_range_select, (min(start_times), max(start_times)))
-    if cur.fetchone()[0]:
+    if fetch_value(cur, songplay_range_select, (min(start_times), max(start_times))):
         cur.execute(songplay_outranked_delete, columns_of(plays))
 
 
@@ -573,9 +613,17 @@ def fetch_songs(cur, logged):
     return {(title, artist, duration): ids for title, artist, duration, *ids in cur}
 
 
-def fetch_catalogue(cur, ids):
-    """Return the set of songs, as a log would name them, with these song_ids or artist_ids."""
-    cur.execute(catalogue_select, ids)
+def fetch_affected_songs(cur, artists, songs):
+    """Return the ids of these songs, and of those by these artists if another name is stored."""
+    cur.execute(renamed_songs_select, columns_of(artist[:2] for artist in artists))
+    return [song[0] for song in songs] + [song_id for (song_id,) in cur]
+
+
+def fetch_catalogue(cur, song_ids):
+    """Return the set of those of these songs that are stored, as a log would name them."""
+    if not song_ids:
+        return set()
+    cur.execute(catalogue_select, (song_ids,))
     return set(cur)
 
 
@@ -596,29 +644,35 @@ class RejectFile:
 
     def __init__(self, path):
         self.path = Path(path)
-
-    @cached_property
-    def entries(self):
-        """The lines that the file holds already."""
-        with contextlib.suppress(FileNotFoundError):
-            return set(self.path.read_text(errors="replace").splitlines())
-        return set()
+        self.entries = None
 
     def add(self, rejects):
         """Append rejects to the file; they are on the disk on return. Raises LoadError."""
         if not rejects:
             return
         try:
-            new = [json.dumps(reject._asdict()) for reject in rejects]
-            new = [entry for entry in dict.fromkeys(new) if entry not in self.entries]
-            with open(self.path, "a", encoding="ascii", newline="\n") as file:
-                file.writelines(f"{entry}\n" for entry in new)
-                file.flush()
-                os.fsync(file.fileno())
+            if self.entries is None:
+                self.entries = self.read_entries()
+            new = dict.fromkeys(json.dumps(reject._asdict()) + "\n" for reject in rejects)
+            self.append([entry for entry in new if entry not in self.entries])
+            self.entries.update(new)
         except OSError as error:
             message = f"can't record rejected lines in {self.path}: {error.strerror}"
             raise LoadError(message) from None
-        self.entries.update(new)
+
+    def read_entries(self):
+        """Return the entries that the file holds, having ended the last line if it was cut off."""
+        text = self.path.read_text(errors="replace") if self.path.exists() else ""
+        if text and not text.endswith("\n"):
+            self.append(["\n"])
+        return set(text.splitlines(keepends=True))
+
+    def append(self, entries):
+        with open(self.path, "a", encoding="ascii", newline="\n") as file:
+            file.writelines(entries)
+            file.flush()
+            if self.path.is_file():  # and not /dev/null
+                os.fsync(file.fileno())
 
 
 @dataclass
@@ -656,29 +710,29 @@ def process_data(cur, conn, filepath, func, rejects=REJECTS, strict=False):
 
     files = list_files(filepath, report_unreadable)
     progress = tqdm(total=len(files), desc=Path(filepath).name, unit=" files", disable=None)
-    with contextlib.closing(read_ahead(read_batches(files, KINDS[func]))) as batches:
-        for datafile, own_batches in itertools.groupby(batches, key=itemgetter(0)):
-            progress.update()
+    with progress, contextlib.closing(read_ahead(read_batches(files, KINDS[func]))) as batches:
+        for datafile, pairs in itertools.groupby(batches, key=itemgetter(0)):
             try:
-                report = func(cur, datafile, (batch for _, batch in own_batches))
+                report = func(cur, datafile, (batch for _, batch in pairs))
+                commit(conn, report, reject_file, strict)
+                tally.add(report)
             except OSError as error:
                 conn.rollback()
                 report_unreadable(error)
-                continue
             except psycopg2.Error as error:
                 raise LoadError(f"{datafile}: {database.one_line(error)}") from error
-            if strict and report.rejects:
-                conn.rollback()
-                raise LoadError(f"{describe(report.rejects[0])}; nothing of this file was loaded")
-            reject_file.add(report.rejects)
-            conn.commit()
-            tally.add(report)
-    progress.close()
+            progress.update()
     return tally
 
 
-def describe(reject):
-    return f"{reject.file}, line {reject.line}: {reject.reason}"
+def commit(conn, report, reject_file, strict):
+    """Commit the load of a file once its rejects are recorded; with strict, there must be none."""
+    if strict and report.rejects:
+        conn.rollback()
+        file, line, reason, _ = report.rejects[0]
+        raise LoadError(f"{file}, line {line}: {reason}; nothing of this file was loaded")
+    reject_file.add(report.rejects)
+    conn.commit()
 
 
 # Command line
@@ -686,7 +740,8 @@ def describe(reject):
 
 def main():
     """Load DATA and return the exit status, or one line on why it could not be done."""
-    sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold what it can't print
+    if sys.stdout:
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold what it can't print
     arguments = parse_arguments()
     try:
         with contextlib.closing(database.connect()) as conn, conn.cursor() as cur:
@@ -695,6 +750,9 @@ def main():
         return f"etl.py: {database.one_line(error)}; run python create_tables.py"
     except (database.ServerError, LoadError, psycopg2.Error) as error:
         return f"etl.py: {database.one_line(error)}"
+    except OSError as error:  # such as a pipe that head has closed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return f"etl.py: can't write the output: {error.strerror}"
     except KeyboardInterrupt:
         message = "interrupted; the files loaded so far stay, run it again for the others"
         print(f"etl.py: {message}", file=sys.stderr)
@@ -706,8 +764,8 @@ def parse_arguments():
         description="Load song and log files into Sparkify's star schema. Loading a file again "
         "changes nothing, in whatever order.",
         epilog="Exit status: 0 everything was loaded; 3 loaded, but some lines or files were set "
-        "aside; 1 failed; 2 wrong arguments. The server is that of DATABASE_URL, else of PGHOST "
-        "and its like, else an embedded one: see the README.",
+        "aside; 1 failed; 2 wrong arguments; 130 interrupted. The server is that of DATABASE_URL, "
+        "else of PGHOST and its like, else an embedded one: see the README.",
     )
     parser.add_argument(
         "data",
@@ -730,6 +788,7 @@ def parse_arguments():
     for folder in (arguments.data / "song_data", arguments.data / "log_data"):
         if not folder.is_dir():
             parser.error(f"there is no folder {folder}; DATA must hold song_data/ and log_data/")
+    arguments.data = arguments.data.absolute()  # so that a line set aside can be found again
     return arguments
 
 
@@ -739,6 +798,7 @@ def run(cur, conn, arguments):
     target = f"{conn.info.dbname} on {database.server_name()}"
     print(f"Loading {arguments.data} into {target}", flush=True)
     before = count_table_rows(cur)
+    conn.commit()  # so that no lock is held while files are read
     options = {"rejects": arguments.rejects, "strict": arguments.strict}
     songs = process_data(cur, conn, arguments.data / "song_data", process_song_file, **options)
     logs = process_data(cur, conn, arguments.data / "log_data", process_log_file, **options)
@@ -749,7 +809,7 @@ def run(cur, conn, arguments):
         print(f"{count(rejected, 'line was', 'lines were')} set aside: see {arguments.rejects}")
     if unreadable:
         print(f"{count(unreadable, 'file or folder', 'files or folders')} could not be read")
-    print(f"Done in {time.monotonic() - started:.1f} s")
+    print(f"Done in {time.monotonic() - started:.1f} s", flush=True)
     return SET_ASIDE if rejected or unreadable else 0
 
 

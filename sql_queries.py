@@ -105,7 +105,7 @@ CREATE TABLE users (
 """
 
 song_table_create = """
--- One row per track of the catalogue; duration in seconds, year 0 where unknown
+-- One row per track of the catalogue; duration in seconds, year 0 or NULL where unknown
 CREATE TABLE songs (
     song_id   TEXT PRIMARY KEY,
     title     TEXT NOT NULL,
@@ -294,7 +294,7 @@ JOIN artists ON artists.artist_id = songs.artist_id AND artists.name = logged.ar
 ORDER BY logged.title, logged.artist, logged.duration, songs.song_id COLLATE "C"
 """
 
-# What the log may call the songs with these ids or by these artists.
+# What the log may call these songs.
 catalogue_select = """
 SELECT songs.song_id,
        songs.artist_id,
@@ -303,8 +303,21 @@ SELECT songs.song_id,
        songs.duration
 FROM songs
 JOIN artists USING (artist_id)
-WHERE songs.song_id = ANY(%s) OR songs.artist_id = ANY(%s)
+WHERE songs.song_id = ANY(%s)
 """
+
+# The songs of those of these artists that are stored under another name.
+renamed_songs_select = """
+SELECT songs.song_id
+FROM unnest(%s::text[], %s::text[]) AS given (artist_id, name)
+JOIN artists ON artists.artist_id = given.artist_id AND artists.name <> given.name
+JOIN songs ON songs.artist_id = artists.artist_id
+"""
+
+# Whether this transaction may load: only one at a time does. Readers are not held up.
+load_lock_select = "SELECT pg_try_advisory_xact_lock('songplays'::regclass::oid::bigint)"
+
+# MATCH songs and plays
 
 # A song is called otherwise now: its plays wait as they were logged.
 songplay_release = """

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from records import event, read_tables, song, write_data, write_lines
 
+from sql_queries import load_lock_select
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -199,8 +201,10 @@ def test_an_error_of_the_database_names_the_file(etl, data, conn, cur):
     assert len(read_tables(cur)["songs"]) == 2
 
 
-def test_ctrl_c_ends_tidily(conn, cur, data, tmp_path):
-    cur.execute("LOCK TABLE songplays")  # so that it is still at work when the signal comes
+@pytest.fixture
+def waiting_etl(conn, cur, data, tmp_path):
+    """A run of etl.py that waits, and says so, for the load that conn is about to commit."""
+    cur.execute(load_lock_select)
     process = subprocess.Popen(
         [sys.executable, PROJECT / "etl.py", data],
         cwd=tmp_path,
@@ -208,11 +212,66 @@ def test_ctrl_c_ends_tidily(conn, cur, data, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout.readline().startswith("Loading")
-    process.send_signal(signal.SIGINT)
-    conn.rollback()
-    _, errors = process.communicate()
-    assert process.returncode == 130
+    assert process.stderr.readline() == "etl.py: waiting for another load to commit\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_load_waits_for_another_one(waiting_etl, conn, cur):
+    conn.commit()
+    output, errors = waiting_etl.communicate()
+    assert (waiting_etl.returncode, errors) == (0, "")
+    assert len(read_tables(cur)["songplays"]) == 2
+
+
+def test_ctrl_c_ends_tidily(waiting_etl):
+    waiting_etl.send_signal(signal.SIGINT)
+    _, errors = waiting_etl.communicate()
+    assert waiting_etl.returncode == 130
     assert errors.splitlines() == [
         "etl.py: interrupted; the files loaded so far stay, run it again for the others"
     ]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes on this system")
+def test_a_pipe_is_no_file_to_wait_for(etl, data):
+    os.mkfifo(data / "log_data" / "pipe.json")
+    status, _, errors = etl(data)
+    assert status == 3
+    assert errors == [f"etl.py: can't read {data}/log_data/pipe.json: not a regular file"]
+
+
+def test_links_to_folders_are_followed_once(etl, data, cur, tmp_path):
+    write_lines(tmp_path / "elsewhere" / "more.json", [event(ts=5)])
+    (data / "log_data" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(data / "log_data")
+    status, output, errors = etl(data)
+    assert (status, errors) == (0, [])
+    assert "2 log files: 3 plays" in output
+
+
+def test_a_record_of_rejects_that_was_cut_off_is_mended(etl, data, tmp_path):
+    write_lines(data / "log_data" / "more.json", ["bad"])
+    (tmp_path / "rejected.jsonl").write_text('{"file": "a", "li')
+    assert etl(data)[0] == 3
+    cut, entry = (tmp_path / "rejected.jsonl").read_text().splitlines()
+    assert cut == '{"file": "a", "li'
+    assert json.loads(entry)["text"] == "bad"
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="there is no /dev/null on this system")
+def test_rejects_can_be_thrown_away(etl, data):
+    write_lines(data / "log_data" / "more.json", ["bad"])
+    assert etl(data, "--rejects", "/dev/null")[0] == 3
+
+
+def test_output_that_nobody_reads_is_no_traceback(conn, data, cur):
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        [sys.executable, PROJECT / "etl.py", data], stdout=writer, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writer)
+    assert result.returncode == 1
+    assert result.stderr == "etl.py: can't write the output: Broken pipe\n"

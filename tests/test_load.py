@@ -1,11 +1,14 @@
 """Tiny files into a real Postgres: whole rows."""
 
+import contextlib
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 
 import psycopg2
 import pytest
 from records import event, read_tables, song, write_data, write_lines
 
+import database
 import etl
 
 MOMENT = datetime(2018, 11, 1, 21, 1, 46, 796000, UTC)
@@ -170,6 +173,37 @@ def test_a_better_record_of_a_stored_play_replaces_it(load):
     tables = load(event())
     assert tables["songplays"] == [(*PLAYED, "SO1", "AR1", *WHERE_AND_HOW)]
     assert tables["unmatched_songplays"] == []
+
+
+def load_at_once(conn, load_first, load_second):
+    """Load by two connections: the second begins before the first commits."""
+    with contextlib.closing(database.connect()) as other, ThreadPoolExecutor() as thread:
+        load_first(conn.cursor())
+        second = thread.submit(load_second, other.cursor())
+        assert not wait([second], timeout=0.2).done
+        conn.commit()
+        second.result()
+        other.commit()
+
+
+def test_an_older_file_that_is_loaded_at_the_same_time_leaves_the_latest_user(conn, cur, tmp_path):
+    new = write_lines(tmp_path / "new.json", [event(ts=10, level="paid")])
+    old = write_lines(tmp_path / "old.json", [event(ts=5, level="free")])
+    load_at_once(
+        conn, lambda cur: etl.process_log_file(cur, new), lambda cur: etl.process_log_file(cur, old)
+    )
+    assert read_tables(cur)["users"] == [(8, "Ada", "Reyes", "F", "paid")]
+
+
+def test_a_song_and_its_play_that_are_loaded_at_the_same_time_match(conn, cur, tmp_path):
+    songs = write_lines(tmp_path / "song.json", [song()])
+    plays = write_lines(tmp_path / "log.json", [event()])
+    load_at_once(
+        conn,
+        lambda cur: etl.process_song_file(cur, songs),
+        lambda cur: etl.process_log_file(cur, plays),
+    )
+    assert read_tables(cur)["songplays"] == [(*PLAYED, "SO1", "AR1", *WHERE_AND_HOW)]
 
 
 def test_process_data_loads_a_folder_and_again_changes_nothing(conn, cur, tmp_path):

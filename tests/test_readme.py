@@ -1,5 +1,7 @@
 """What the README shows is what its commands print."""
 
+import base64
+import json
 import os
 import re
 import shlex
@@ -34,7 +36,8 @@ def run(command):
 
 
 def test_there_are_examples():
-    assert [command.split()[0] for command, _ in EXAMPLES] == ["etl.py"] + ["database.py"] * 3
+    scripts = [command.split()[0] for command, _ in EXAMPLES]
+    assert scripts == ["etl.py", *["database.py"] * 3, "sanity.py"]
 
 
 @pytest.mark.parametrize(("command", "expected"), EXAMPLES)
@@ -45,3 +48,20 @@ def test_a_command_prints_what_the_readme_shows(sample, command, expected):
     printed = printed.replace(str(PROJECT), "/home/you/sparkify")
     seconds = r"Done in \d+\.\d s"
     assert re.sub(seconds, "", printed) == re.sub(seconds, "", expected)
+
+
+def test_the_pictures_are_those_of_the_notebook():
+    notebook = json.loads((PROJECT / "test.ipynb").read_text(encoding="utf-8"))
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    drawn = {output.get("data", {}).get("image/png", "").strip() for output in outputs}
+    shown = re.findall(r"!\[.*\]\((.*\.png)\)", README)
+    assert len(shown) == 2
+    for picture in shown:
+        assert base64.b64encode((PROJECT / picture).read_bytes()).decode() in drawn
+
+
+def test_the_files_are_all_explained():
+    listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True)
+    names = {re.sub("/.*", "/", name) for name in listed.stdout.splitlines()}
+    explained = set(re.findall(r"^\| `([\w./]+)` \|", README, re.MULTILINE))
+    assert {name for name in names if not name.startswith(".")} <= explained | {"README.md"}
