@@ -8,6 +8,7 @@ import argparse
 import codecs
 import contextlib
 import errno
+import gc
 import itertools
 import json
 import os
@@ -17,7 +18,6 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -491,15 +491,6 @@ def split_rows(frame, pieces):
     return [rows[start:end] for start, end in itertools.pairwise(bounds)]
 
 
-def read_ahead(batches):
-    """Yield from an iterator that runs in a thread, beside the loading and one step ahead of it."""
-    with ThreadPoolExecutor(1) as reader:
-        upcoming = reader.submit(next, batches, None)
-        while (batch := upcoming.result()) is not None:
-            upcoming = reader.submit(next, batches, None)
-            yield batch
-
-
 class LoadReport(NamedTuple):
     """What became of a file: records read, records loaded, lines set aside."""
 
@@ -710,7 +701,8 @@ def process_data(cur, conn, filepath, func, rejects=REJECTS, strict=False):
 
     files = list_files(filepath, report_unreadable)
     progress = tqdm(total=len(files), desc=Path(filepath).name, unit=" files", disable=None)
-    with progress, contextlib.closing(read_ahead(read_batches(files, KINDS[func]))) as batches:
+    batches = read_batches(files, KINDS[func])
+    with progress:
         for datafile, pairs in itertools.groupby(batches, key=itemgetter(0)):
             try:
                 report = func(cur, datafile, (batch for _, batch in pairs))
@@ -743,6 +735,7 @@ def main():
     if sys.stdout:
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold what it can't print
     arguments = parse_arguments()
+    gc.freeze()  # the libraries are there to stay: don't search them for garbage
     try:
         with contextlib.closing(database.connect()) as conn, conn.cursor() as cur:
             return run(cur, conn, arguments)
