@@ -760,9 +760,8 @@ LIMIT 5
 
 # Plays are counted per song_id before the names are looked up, listeners for the top ten alone:
 # many times faster than to group the view listening by names.
-most_played_songs = """
--- One row per song, in the catalogue or not: the ten with most plays
-WITH counted AS (
+PLAYS_BY_NAME = """
+counted AS (
     SELECT song_id, count(*) AS plays
     FROM songplays
     WHERE song_id IS NOT NULL
@@ -778,7 +777,12 @@ named AS (
     FROM unmatched_songplays
     WHERE title IS NOT NULL AND artist IS NOT NULL
     GROUP BY title, artist
-),
+)
+"""
+
+most_played_songs = f"""
+-- One row per song, in the catalogue or not: the ten with most plays
+WITH {PLAYS_BY_NAME.strip()},
 top AS (
     SELECT title,
            artist,
@@ -812,25 +816,9 @@ GROUP BY title, artist, plays, in_catalogue
 ORDER BY plays DESC, title COLLATE "C", artist COLLATE "C"
 """
 
-most_played_artists = """
+most_played_artists = f"""
 -- One row per artist, in the catalogue or not: the ten with most plays
-WITH counted AS (
-    SELECT song_id, count(*) AS plays
-    FROM songplays
-    WHERE song_id IS NOT NULL
-    GROUP BY song_id
-),
-named AS (
-    SELECT artists.name AS artist, songs.title, counted.plays, TRUE AS in_catalogue
-    FROM counted
-    JOIN songs USING (song_id)
-    JOIN artists USING (artist_id)
-    UNION ALL
-    SELECT artist, title, count(*), FALSE
-    FROM unmatched_songplays
-    WHERE title IS NOT NULL AND artist IS NOT NULL
-    GROUP BY artist, title
-),
+WITH {PLAYS_BY_NAME.strip()},
 top AS (
     SELECT artist,
            count(DISTINCT title) AS songs,
