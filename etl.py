@@ -55,10 +55,10 @@ from sql_queries import (
 DATA = Path(__file__).with_name("data")
 REJECTS = "rejected.jsonl"
 SET_ASIDE, INTERRUPTED = 3, 130
-BLOCK_BYTES = 1 << 20
-PAGE_ROWS = 1000
-PATIENCE_SECONDS = 1
-FEW_ROWS = 10
+BLOCK_BYTES = 1 << 20  # of lines that are parsed together
+PAGE_ROWS = 1000  # that are sent to the server together
+FEW_ROWS = 10  # that are not worth a prepared statement
+PATIENCE_SECONDS = 1  # to wait for another load before saying so
 statement_numbers = itertools.count(1)
 
 
