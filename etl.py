@@ -467,10 +467,11 @@ def read_batches(files, kind):
         parts = [
             [split_rows(frame, len(block)) for frame in part] for part in kind.transform(loadable)
         ]
-        counts = zip(count_rows(records, len(block)), count_rows(loadable, len(block)), strict=True)
-        for position, (piece, (read, to_load)) in enumerate(zip(block, counts, strict=True)):
+        read, to_load = (count_rows(frame, len(block)) for frame in (records, loadable))
+        for position, piece in enumerate(block):
             own_parts = [[rows[position] for rows in part] for part in parts]
-            yield piece.file, Batch(own_parts, read, to_load, rejects[position], piece.error)
+            counts = read[position], to_load[position]
+            yield piece.file, Batch(own_parts, *counts, rejects[position], piece.error)
 
 
 def count_rows(frame, pieces):
