@@ -1,7 +1,11 @@
 """Tiny songs, log events and whole tables, for tests to say only what they are about."""
 
 import json
+import os
 from pathlib import Path
+
+import create_tables
+import etl
 
 SONG = {
     "num_songs": 1,
@@ -68,6 +72,16 @@ def write_data(folder, songs=(), events=()):
     if events:
         write_lines(folder / "log_data" / "events.json", events)
     return folder
+
+
+def load_data(cur, conn, folder=etl.DATA):
+    """Make the tables hold a data folder, the sample unless another is named, and nothing else."""
+    create_tables.reset_tables(cur, conn)
+    for name, process_file in (
+        ("song_data", etl.process_song_file),
+        ("log_data", etl.process_log_file),
+    ):
+        etl.process_data(cur, conn, folder / name, process_file, os.devnull)
 
 
 def read_tables(cur):

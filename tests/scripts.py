@@ -17,13 +17,15 @@ def environment_of(**variables):
     }
 
 
-def run(script, *arguments, **variables):
+def run(script, *arguments, cwd=None, **variables):
     """Run a script of the project with these environment variables; return the ended process."""
     return subprocess.run(
         [sys.executable, PROJECT / script, *arguments],
+        cwd=cwd,
         env=environment_of(**variables),
+        stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=120,
     )
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 from types import SimpleNamespace
 
 import pytest
-from records import event, song, write_data
+from records import event, load_data, song, write_data
 
 import create_tables
 import etl
@@ -117,9 +117,7 @@ def loaded(request, server, tmp_path_factory):
     folder = etl.DATA if is_sample else make_odd_data(tmp_path_factory.mktemp("odd"))
     cur, conn = create_tables.create_database()
     with contextlib.closing(conn):
-        create_tables.reset_tables(cur, conn)
-        etl.process_data(cur, conn, folder / "song_data", etl.process_song_file)
-        etl.process_data(cur, conn, folder / "log_data", etl.process_log_file)
+        load_data(cur, conn, folder)
         yield read_data(folder), conn
 
 

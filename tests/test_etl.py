@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 from records import event, read_tables, song, write_data, write_lines
+from scripts import PROJECT, run
 
 from sql_queries import load_lock_select
-
-PROJECT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -27,18 +26,13 @@ def data(tmp_path):
 def etl(conn, tmp_path):
     """Runs etl.py in a temporary folder; returns its exit status, output and error lines."""
 
-    def run(*arguments):
-        result = subprocess.run(
-            [sys.executable, PROJECT / "etl.py", *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
+    def run_etl(*arguments):
+        server = os.environ["SPARKIFY_PGDATA"]
+        result = run("etl.py", *arguments, cwd=tmp_path, SPARKIFY_PGDATA=server)
         assert "Traceback" not in result.stderr
         return result.returncode, result.stdout, result.stderr.splitlines()
 
-    return run
+    return run_etl
 
 
 def rejected(path):

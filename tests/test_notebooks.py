@@ -2,16 +2,14 @@
 
 import contextlib
 import copy
-import os
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from records import read_tables
+from records import load_data, read_tables
 
 import create_tables
-import etl
 
 PROJECT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ("etl.ipynb", "test.ipynb")
@@ -47,16 +45,6 @@ def opened(name):
         yield run
 
 
-def load_sample(conn):
-    with conn.cursor() as cur:
-        create_tables.reset_tables(cur, conn)
-        for folder, process_file in (
-            ("song_data", etl.process_song_file),
-            ("log_data", etl.process_log_file),
-        ):
-            etl.process_data(cur, conn, PROJECT / "data" / folder, process_file, os.devnull)
-
-
 def fetch_tables(conn):
     with conn, conn.cursor() as cur:
         return read_tables(cur)
@@ -76,7 +64,7 @@ def sample(server):
     """A connection to tables that hold the sample."""
     cur, conn = create_tables.create_database()
     with contextlib.closing(conn):
-        load_sample(conn)
+        load_data(cur, conn)
         yield conn
 
 
@@ -157,7 +145,7 @@ def test_etl_ipynb_loads_empty_tables_as_etl_py_does_and_keeps_none_locked(sampl
 
 
 def test_a_broken_schema_makes_test_ipynb_warn(sample):
-    load_sample(sample)
+    load_data(sample.cursor(), sample)
     with sample, sample.cursor() as cur:
         cur.execute("ALTER TABLE songplays DROP CONSTRAINT songplays_user_id_fkey")
         cur.execute("UPDATE users SET level = 'gold' WHERE user_id = 7")

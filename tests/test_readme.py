@@ -5,13 +5,10 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from scripts import PROJECT, run
 
-PROJECT = Path(__file__).resolve().parent.parent
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```console\n\$ \.venv/bin/python (.*)\n([^`]*)```", README)
 
@@ -19,18 +16,12 @@ EXAMPLES = re.findall(r"```console\n\$ \.venv/bin/python (.*)\n([^`]*)```", READ
 @pytest.fixture(scope="module")
 def sample():
     """The sample, loaded as the README's first command does it."""
-    run("create_tables.py")
+    run_line("create_tables.py")
 
 
-def run(command):
-    script, *arguments = shlex.split(command)
-    result = subprocess.run(
-        [sys.executable, PROJECT / script, *arguments],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        env=os.environ | {"PSQLRC": os.devnull, "LC_ALL": "C.UTF-8"},
-    )
+def run_line(line):
+    """Run a script as a line of the README does, and return what it prints."""
+    result = run(*shlex.split(line), SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"])
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout
 
@@ -42,7 +33,7 @@ def test_there_are_examples():
 
 @pytest.mark.parametrize(("command", "expected"), EXAMPLES)
 def test_a_command_prints_what_the_readme_shows(sample, command, expected):
-    printed = run(command)
+    printed = run_line(command)
     folder = os.environ["SPARKIFY_PGDATA"]
     printed = printed.replace(folder, "/home/you/sparkify/.postgres")
     printed = printed.replace(str(PROJECT), "/home/you/sparkify")

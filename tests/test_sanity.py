@@ -4,9 +4,9 @@ import contextlib
 import re
 
 import pytest
+from records import load_data
 
 import create_tables
-import etl
 import sanity
 import sql_queries
 from sql_queries import sanity_check_queries
@@ -217,9 +217,7 @@ def sample(server):
     """A connection to tables that hold the sample."""
     cur, conn = create_tables.create_database()
     with contextlib.closing(conn):
-        create_tables.reset_tables(cur, conn)
-        etl.process_data(cur, conn, etl.DATA / "song_data", etl.process_song_file)
-        etl.process_data(cur, conn, etl.DATA / "log_data", etl.process_log_file)
+        load_data(cur, conn)
         yield conn
 
 
