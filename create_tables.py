@@ -17,6 +17,7 @@ from sql_queries import (
     database_settings_select,
     database_time_zone,
     drop_table_queries,
+    load_lock_select,
     lock_holders_select,
     lock_timeout_set,
     table_names,
@@ -78,12 +79,13 @@ def create_tables(cur, conn):
 
 
 def reset_tables(cur, conn):
-    """Drop and create all tables in one transaction.
+    """Drop and create all tables in one transaction, having waited for a load that is running.
 
     Raises database.ServerError where another session holds a lock on one of them for longer than
     LOCK_TIMEOUT; then everything is as it was.
     """
     try:
+        database.wait_for_turn(cur, load_lock_select)
         cur.execute(lock_timeout_set, (LOCK_TIMEOUT,))
         set_time_zone(cur, conn)
         drop_tables(cur, conn)

@@ -8,7 +8,8 @@ The first of these that is set decides:
 3. nothing: an embedded PostgreSQL, its data in `.postgres/` beside this file (elsewhere with
    SPARKIFY_PGDATA), started when first needed and stopped when the last process using it ends.
 
-`python database.py` opens psql on that database; further arguments are psql's own.
+`python database.py` opens psql on that database; further arguments are psql's own. Its first
+argument may also be pg_dump or pg_restore, with their arguments.
 """
 
 import atexit
@@ -29,10 +30,15 @@ from pathlib import Path
 import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
 
+from sql_queries import load_lock_holder_select
+
 DATABASE = "sparkifydb"
 # The user's name and password end at the only @, and hold no / that isn't percent-encoded.
 URL = r"postgres(ql)?://([^@/]*@)?[^@?]*(\?.*)?"
+TOOLS = ("psql", "pg_dump", "pg_restore")
 CONNECT_SECONDS = 10
+FIRST_PAUSE_SECONDS = 0.5  # between tries to reach the server; each is twice the one before
+PATIENCE_SECONDS = 1  # to wait for another load before saying so
 RECOVERY_SECONDS = 600
 
 
@@ -44,11 +50,15 @@ class DatabaseMissing(ServerError):
     """The server is there, the database isn't yet."""
 
 
+class ServerUnreachable(ServerError):
+    """The server isn't there, but may be in a moment."""
+
+
 def connect(dbname=None):
     """Return a psycopg2 connection to Sparkify's database, or to another one on its server.
 
-    Raises ServerError where the server can't be reached or refuses, DatabaseMissing where it has
-    no such database.
+    Raises ServerUnreachable where trying again may help, DatabaseMissing where the server has no
+    such database, ServerError where it refuses for another reason.
     """
     parameters = server_parameters()
     if dbname:
@@ -57,6 +67,55 @@ def connect(dbname=None):
         return psycopg2.connect(**parameters)
     except (psycopg2.Error, UnicodeError) as error:
         raise explain(error, parameters) from None
+
+
+def connect_patiently(seconds):
+    """Return a connection like connect(), but try for so long to reach the server, saying so."""
+    deadline, pause = time.monotonic() + seconds, FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return connect()
+        except ServerUnreachable as error:
+            if time.monotonic() + pause > deadline:
+                raise
+            print(f"{script_name()}: {one_line(error)}; next try in {pause:g} s", file=sys.stderr)
+        time.sleep(pause)
+        pause *= 2
+
+
+def wait_for_turn(cur, lock_query, patient=True):
+    """Take the lock that a query tries to take. Raises ServerError if it's taken and not patient.
+
+    Waiting is left to Python, where Ctrl-C ends it at once.
+    """
+    said_from = time.monotonic() + (PATIENCE_SECONDS if patient else 0)
+    while not try_lock(cur, lock_query):
+        if not patient:
+            raise ServerError(
+                f"another load is running{describe_lock_holder(cur)}; try again later"
+            )
+        if time.monotonic() > said_from:
+            waiting = f"waiting for another load to end{describe_lock_holder(cur)}"
+            print(f"{script_name()}: {waiting}", file=sys.stderr, flush=True)
+            said_from = float("inf")
+        time.sleep(0.02)
+
+
+def try_lock(cur, lock_query):
+    cur.execute(lock_query)
+    return cur.fetchone()[0]
+
+
+def describe_lock_holder(cur):
+    """Return which session loads at the moment, for people, or nothing if it has just ended."""
+    cur.execute(load_lock_holder_select)
+    sessions = [f"session {pid} of {user}, {application}" for pid, user, application in cur]
+    return f" ({'; '.join(sessions)})" if sessions else ""
+
+
+def script_name():
+    """Return the name of the script that runs, to begin its messages with."""
+    return Path(sys.argv[0]).name or "sparkify"
 
 
 def engine():
@@ -82,7 +141,7 @@ def server_parameters():
     parameters.setdefault("client_encoding", "UTF8")
     if "PGCONNECT_TIMEOUT" not in os.environ:
         parameters.setdefault("connect_timeout", CONNECT_SECONDS)
-    parameters.setdefault("fallback_application_name", Path(sys.argv[0]).name or "sparkify")
+    parameters.setdefault("fallback_application_name", script_name())
     return parameters
 
 
@@ -149,7 +208,15 @@ def explain(error, parameters):
         remedy = "check DATABASE_URL, or unset it to use the embedded server"
     else:
         remedy = "check the PG* variables and ~/.pgpass, or unset PGHOST to use the embedded server"
-    return ServerError(f"can't connect to {wanted}: {said}; {remedy}")
+    kind = ServerUnreachable if re.search(PASSING, said) else ServerError
+    return kind(f"can't connect to {wanted}: {said}; {remedy}")
+
+
+# What libpq and a server say of conditions that may pass.
+PASSING = (
+    "refused|timeout|timed out|No such file|could not translate|unreachable|closed the connection|"
+    "reset by peer|starting up|shutting down|not yet accepting|recovery|too many"
+)
 
 
 def database_is_missing(error, parameters):
@@ -376,21 +443,23 @@ def last_words(error, data):
     return next(fatal, f"{Path(error.cmd[0]).name} failed")
 
 
-def psql_command(parameters, arguments):
-    """Return the psql command line and its environment; a password goes into the environment."""
-    psql = shutil.which("psql")
-    if psql is None or uses_embedded_server():
-        psql = str(import_pgserver().utils.POSTGRES_VERSIONS[18] / "psql")
+def client_command(tool, parameters, arguments):
+    """Return a Postgres tool's command line and environment, which is where a password goes."""
+    path = shutil.which(tool)
+    if path is None or uses_embedded_server():
+        path = str(import_pgserver().utils.POSTGRES_VERSIONS[18] / tool)
     public = {key: value for key, value in parameters.items() if key != "password"}
     secret = {"PGPASSWORD": parameters["password"]} if "password" in parameters else {}
-    return [psql, "--dbname", make_dsn(**public), *arguments], os.environ | secret
+    return [path, "--dbname", make_dsn(**public), *arguments], os.environ | secret
 
 
 def main():
-    """Open psql on Sparkify's database and return its exit status."""
+    """Run psql, or the tool that is named, on Sparkify's database and return its exit status."""
+    arguments = sys.argv[1:]
+    tool = arguments.pop(0) if arguments and arguments[0] in TOOLS else TOOLS[0]
     try:
         connect().close()
-        command, environment = psql_command(server_parameters(), sys.argv[1:])
+        command, environment = client_command(tool, server_parameters(), arguments)
     except ServerError as error:
         return f"database.py: {one_line(error)}"
     except KeyboardInterrupt:

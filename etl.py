@@ -1,630 +1,164 @@
-"""Load folders of song and log files into Sparkify's star schema, row by row.
+"""Load song and log files into Sparkify's star schema: those that are new, in any order.
 
-Extract reads lines into typed frames and sets bad ones aside, transform turns frames into the rows
-of each table, load writes them. Each file is one transaction: loaded whole or not at all.
+What a file holds and into what rows it goes is for transform.py to say, how rows get into the
+tables for load.py: row by row, each file a transaction, or by COPY, all files in one. Both are
+imported only where there is something to load, for they take longer than a run with nothing new.
 """
 
 import argparse
-import codecs
 import contextlib
-import errno
+import functools
 import gc
 import itertools
 import json
+import logging
 import os
 import re
-import stat
+import shutil
 import sys
+import tempfile
 import time
-from collections import defaultdict
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import pandas as pd
 import psycopg2
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.json
-from psycopg2.extras import execute_batch
 from tqdm import tqdm
 
 import database
 from sql_queries import (
-    artist_table_insert,
-    catalogue_select,
-    load_lock_select,
-    renamed_songs_select,
+    loaded_file_insert,
+    loaded_files_select,
     row_counts_select,
-    song_select,
-    song_table_insert,
-    songplay_exists_select,
-    songplay_match,
-    songplay_outranked_delete,
-    songplay_range_select,
-    songplay_release,
-    songplay_table_insert,
-    table_names,
-    time_table_insert,
-    user_table_insert,
+    session_lock_select,
 )
 
 DATA = Path(__file__).with_name("data")
 REJECTS = "rejected.jsonl"
 SET_ASIDE, INTERRUPTED = 3, 130
-BLOCK_BYTES = 1 << 20  # of lines that are parsed together
-PAGE_ROWS = 1000  # that are sent to the server together
-FEW_ROWS = 10  # that are not worth a prepared statement
-PATIENCE_SECONDS = 1  # to wait for another load before saying so
-statement_numbers = itertools.count(1)
+ROWS_BYTES = 64 << 20  # the most that is loaded row by row, if nothing else is asked for
+RETRY_SECONDS = 30  # to try to reach the server
+CONNECT_SECONDS = 10  # to wait for a cluster
+READERS = 2  # threads that read and transform beside COPY
+LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
-# Extract: files of JSON lines -> frames of known types, and the lines that can't be loaded
+# Files: where they are, and which of them are new
 
 
-class Reject(NamedTuple):
-    """A line set aside: `text` is the line itself, bytes that are no UTF-8 as lone surrogates."""
+class File(NamedTuple):
+    """A file as it was listed: its path or URI, its bytes, and when it was modified."""
 
-    file: str
-    line: int
-    reason: str
-    text: str
-
-
-SONG_SCHEMA = pa.schema(
-    {
-        "song_id": pa.string(),
-        "title": pa.string(),
-        "artist_id": pa.string(),
-        "year": pa.int64(),
-        "duration": pa.float64(),
-        "artist_name": pa.string(),
-        "artist_location": pa.string(),
-        "artist_latitude": pa.float64(),
-        "artist_longitude": pa.float64(),
-    }
-)
-LOG_SCHEMA = pa.schema(
-    {
-        "page": pa.string(),
-        "ts": pa.int64(),
-        "userId": pa.string(),
-        "firstName": pa.string(),
-        "lastName": pa.string(),
-        "gender": pa.string(),
-        "level": pa.string(),
-        "sessionId": pa.int64(),
-        "location": pa.string(),
-        "userAgent": pa.string(),
-        "song": pa.string(),
-        "artist": pa.string(),
-        "length": pa.float64(),
-    }
-)
-ID_LENGTH = 256
-LAST_MS = 253_402_300_799_999  # the end of the year 9999, as far as Python's datetime goes
+    uri: str
+    size: int
+    modified: datetime
 
 
-def list_files(folder, on_error):
-    """Return the *.json files below a folder, sorted; on_error takes an OSError per bad folder.
+class Storage(NamedTuple):
+    """A folder: a local path, or a URI and the pyarrow filesystem that it is on."""
 
-    Links to folders are followed, each folder once.
+    root: str
+    filesystem: object = None
+
+    def folder(self, name):
+        return Storage(f"{self.root.rstrip('/')}/{name}", self.filesystem)
+
+
+def list_files(folder, on_error, filesystem=None):
+    """Return the *.json files below a folder, sorted; on_error takes an OSError per bad one.
+
+    Links to local folders are followed, each folder once. Local files are listed and read by the
+    os module: pyarrow can't name those whose names are no UTF-8, and follows links round and round.
     """
-    files, seen = [], set()
+    listed = list_stored if filesystem else list_local
+    found = listed(str(folder), on_error, filesystem)
+    return sorted(
+        File(uri, size, datetime.fromtimestamp(min(max(modified, 0), LATEST), UTC))
+        for uri, size, modified in found
+        if uri.endswith(".json")
+    )
+
+
+def list_local(folder, on_error, _):
+    """Yield path, bytes and modification time in seconds of the files below a local folder."""
+    seen = set()
     for root, folders, names in os.walk(folder, onerror=on_error, followlinks=True):
         if os.path.realpath(root) in seen:
             folders.clear()
             continue
         seen.add(os.path.realpath(root))
-        files += [os.path.join(root, name) for name in names if name.endswith(".json")]
-    return sorted(files)
+        for path in (os.path.join(root, name) for name in names):
+            try:
+                info = os.stat(path)
+                yield path, info.st_size, info.st_mtime
+            except OSError as error:
+                on_error(error)
 
 
-class Piece(NamedTuple):
-    """Lines of a file, all of them unless it is large, or the OSError that met its reading."""
+def list_stored(folder, on_error, filesystem):
+    """Yield URI, bytes and modification time in seconds of the files below a folder of a store."""
+    from pyarrow.fs import FileSelector, FileType
 
-    file: str
-    first_number: int
-    lines: list
-    error: OSError | None = None
-
-
-def read_pieces(files):
-    """Yield every file as one Piece, a large one as several. A byte-order mark is left out."""
-    for file in files:
-        number = 1
-        try:
-            if not stat.S_ISREG(os.stat(file).st_mode):  # a pipe would keep us waiting for ever
-                raise OSError(errno.EINVAL, "not a regular file", file)
-            with open(file, "rb") as opened:
-                lines = opened.readlines(BLOCK_BYTES)
-                lines[:1] = [line.removeprefix(codecs.BOM_UTF8) for line in lines[:1]]
-                while lines or number == 1:
-                    yield Piece(file, number, lines)
-                    number += max(len(lines), 1)
-                    lines = opened.readlines(BLOCK_BYTES)
-        except OSError as error:
-            yield Piece(file, number, [], error)
-
-
-def gather_blocks(pieces):
-    """Yield lists of Pieces of about BLOCK_BYTES: many small files are parsed as one."""
-    block, size = [], 0
-    for piece in pieces:
-        block.append(piece)
-        size += sum(map(len, piece.lines))
-        if size >= BLOCK_BYTES:
-            yield block
-            block, size = [], 0
-    if block:
-        yield block
-
-
-def extract(block, schema, find_faults):
-    """Return the good records of a block as a frame, and the other lines as Rejects by Piece.
-
-    The frame has the column `piece`, a record's position in the block, and the schema's columns as
-    Arrow types; what a line lacks is NA.
-    """
-    lines = [
-        (position, number, line)
-        for position, piece in enumerate(block)
-        for number, line in enumerate(map(strip_line, piece.lines), piece.first_number)
-        if line
-    ]
-    table, lines, faults = parse_lines(lines, schema)
-    table, lines, more_faults = check_records(table, lines, find_faults)
-    table = table.add_column(0, "piece", pa.array([line[0] for line in lines], pa.int64()))
-    rejects = defaultdict(list)
-    for (position, number, line), reason in sorted(faults + more_faults):
-        text = line.decode(errors="surrogateescape")
-        rejects[position].append(Reject(block[position].file, number, reason, text))
-    return table.to_pandas(types_mapper=pd.ArrowDtype), rejects
-
-
-def strip_line(line):
-    return line.strip(b" \t\r\n")
-
-
-def parse_lines(lines, schema):
-    """Return a table of the lines that parse, these lines, and the others with the reason.
-
-    Lines are tuples that end with the bytes.
-    """
+    scheme, _, path = folder.partition("://")
     try:
-        return parse([line[-1] for line in lines], schema), lines, []
-    except PARSER_EXCEPTIONS:
-        faults = list(find_unparsable(lines, schema))
-    bad = {line for line, _ in faults}
-    good = [line for line in lines if line not in bad]
-    return parse([line[-1] for line in good], schema), good, faults
+        found = filesystem.get_file_info(FileSelector(path, recursive=True))
+    except OSError as error:
+        on_error(OSError(error.errno, error.strerror or str(error), folder))
+        return
+    for info in found:
+        if info.type == FileType.File:
+            yield f"{scheme}://{info.path}", info.size, info.mtime.timestamp()
 
 
-PARSER_EXCEPTIONS = (ValueError, pa.ArrowException)
+def find_storage(data):
+    """Return the Storage that DATA names. Raises ValueError where it is a URL of none."""
+    if "://" not in data:
+        return Storage(os.path.abspath(data))  # so that a line set aside can be found again
+    from pyarrow.fs import FileSystem, LocalFileSystem
 
-
-def find_unparsable(lines, schema):
-    """Yield each line that does not parse, with the reason.
-
-    Those that parse together are good; others are tried half by half, till each stands alone.
-    """
     try:
-        parse([line[-1] for line in lines], schema)
-    except PARSER_EXCEPTIONS as error:
-        if len(lines) == 1:
-            yield lines[0], describe_fault(error)
-        else:
-            half = len(lines) // 2
-            yield from find_unparsable(lines[:half], schema)
-            yield from find_unparsable(lines[half:], schema)
+        filesystem, path = FileSystem.from_uri(data)
+    except (ValueError, OSError):  # what it says may quote a password
+        raise ValueError(URL_REMEDY) from None
+    if isinstance(filesystem, LocalFileSystem):
+        return Storage(path)
+    return Storage(f"{data.partition('://')[0]}://{path}", filesystem)
 
 
-def parse(lines, schema):
-    """Return a table with one row per line. Raises ValueError where a line is not one object.
+URL_REMEDY = (
+    "DATA can't be read as a URL: it must look like s3://bucket/prefix?region=us-east-1, with the "
+    "likes of blanks and @ written as %20 and %40"
+)
 
-    The parser itself pays no heed to line ends: if each line begins and ends with a brace, and
-    there are as many objects as lines, then each line is one object.
-    """
-    if not lines:
-        return schema.empty_table()
-    text = b"\n".join(lines)
-    text.decode()
-    braced = text.startswith(b"{") and text.endswith(b"}")
-    if not braced or text.count(b"}\n{") != len(lines) - 1:
-        raise ValueError("no JSON object, or one that does not end on its line")
-    table = pyarrow.json.read_json(
-        pa.BufferReader(text),
-        read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(text) + 1),
-        parse_options=pyarrow.json.ParseOptions(
-            explicit_schema=schema, unexpected_field_behavior="ignore"
-        ),
-    )
-    if len(table) != len(lines):
-        raise ValueError("more than one JSON object")
-    return table
 
+def is_folder(storage):
+    """Tell whether a Storage is there. Raises OSError where its server can't be asked."""
+    if not storage.filesystem:
+        return os.path.isdir(storage.root)
+    from pyarrow.fs import FileType
 
-def describe_fault(error):
-    """Return a parser's error as a reason, without the number of a row by the parser's count."""
-    if isinstance(error, UnicodeDecodeError):
-        return "not UTF-8"
-    for pattern, reason in PARSER_ERRORS.items():
-        if found := re.search(pattern, str(error)):
-            return reason.format(*found.groups())
-    return str(error)
+    [info] = storage.filesystem.get_file_info([storage.root.partition("://")[2]])
+    return info.type == FileType.Directory
 
 
-PARSER_ERRORS = {
-    r"Column\(/(.*)\) changed from (\w+) to (\w+)": "{}: {} expected, {} found",
-    r"Column\(/(.*)\) was specified twice": "{} is given twice",
-    r"couldn't parse:(.*)": "whole number expected, {} found",
-    r"JSON parse error: (.*?)\.?( in row \d+)?$": "broken JSON: {}",
-}
+def new_files(cur, files):
+    """Return those of these files that have not been loaded as they are now."""
+    cur.execute(loaded_files_select)
+    loaded = {uri: (size, modified) for uri, size, modified in cur}
+    return [f for f in files if loaded.get(stored_uri(f.uri)) != (f.size, f.modified)]
 
 
-def check_records(table, lines, find_faults):
-    """Return the records that break no rule, their lines, and the other lines with the reason."""
-    reasons = {}
-    for reason, mask in find_faults(table):
-        if pc.any(mask).as_py():
-            for row in pc.indices_nonzero(mask).to_pylist():
-                reasons.setdefault(row, reason)
-    if not reasons:
-        return table, lines, []
-    good = [row for row in range(len(lines)) if row not in reasons]
-    faults = [(lines[row], reason) for row, reason in reasons.items()]
-    return table.take(pa.array(good, pa.int64())), [lines[row] for row in good], faults
+def stored_uri(uri):
+    """Return a path or URI as Postgres can store it: bytes that are no UTF-8 as escapes."""
+    return uri.encode(errors="backslashreplace").decode()
 
 
-def find_song_faults(songs):
-    """Yield each rule's breach as a reason, with a mask of the song records it applies to."""
-    for column in ("song_id", "artist_id", "artist_name", "title", "duration"):
-        yield f"{column} is missing", pc.is_null(songs[column])
-    for column in ("song_id", "artist_id"):
-        length = pc.utf8_length(songs[column])
-        yield f"{column} is empty", pc.equal(length, 0)
-        yield f"{column} is longer than {ID_LENGTH} characters", pc.greater(length, ID_LENGTH)
-    yield "year is out of range", is_outside(songs["year"], -(2**31), 2**31 - 1)
-    yield from find_value_faults(songs)
-
-
-def find_log_faults(events):
-    """Yield each rule's breach as a reason, with a mask of the log events it applies to."""
-    yield "page is missing", pc.is_null(events["page"])
-    yield "ts is missing", pc.is_null(events["ts"])
-    yield "ts is not in the years 1970 to 9999", is_outside(events["ts"], 0, LAST_MS)
-    is_play = pc.equal(events["page"], "NextSong")
-    for reason, mask in find_play_faults(events):
-        yield reason, pc.and_kleene(mask, is_play)
-
-
-def find_play_faults(events):
-    """Yield the breaches of rules that only events to be loaded must keep: see find_log_faults."""
-    user = events["userId"]
-    yield "userId is missing", pc.equal(pc.fill_null(user, ""), "")
-    yield (
-        "userId is no whole number",
-        pc.invert(pc.match_substring_regex(user, "^(0|[1-9][0-9]*)$")),
-    )
-    yield (
-        "userId is out of range",
-        pc.or_(
-            pc.greater(pc.utf8_length(user), 10),
-            pc.and_(pc.equal(pc.utf8_length(user), 10), pc.greater(user, str(2**31 - 1))),
-        ),
-    )
-    yield "sessionId is missing", pc.is_null(events["sessionId"])
-    yield "level is missing", pc.is_null(events["level"])
-    yield from find_value_faults(events)
-
-
-def find_value_faults(table):
-    """Yield the values that JSON can hold, or its parser lets pass, and Postgres must not."""
-    for field in table.schema:
-        if pa.types.is_string(field.type):
-            mask = pc.match_substring(table[field.name], "\0")
-            yield f"{field.name} holds the character U+0000, which Postgres can't store", mask
-        elif pa.types.is_floating(field.type):
-            yield f"{field.name} is no finite number", pc.invert(pc.is_finite(table[field.name]))
-
-
-def is_outside(column, low, high):
-    return pc.or_(pc.less(column, low), pc.greater(column, high))
-
-
-# Transform: frame in, frames out
-
-
-def transform_song_records(songs):
-    """Return the frames to load, in one part: the rows of artists and of songs."""
-    return [(transform_artists(songs), transform_songs(songs))]
-
-
-def transform_log_records(plays):
-    """Return the frames to load, mostly in one part: the rows of time, users and songplays."""
-    return [
-        (transform_time(part), transform_users(part), transform_songplays(part))
-        for part in split_rounds(plays)
-    ]
-
-
-def transform_artists(songs):
-    """Return the rows of artists: artist_id, name, location, latitude, longitude in degrees."""
-    return songs[["piece", *ARTIST_COLUMNS]].rename(columns=ARTIST_COLUMNS)
-
-
-ARTIST_COLUMNS = {
-    "artist_id": "artist_id",
-    "artist_name": "name",
-    "artist_location": "location",
-    "artist_latitude": "latitude",
-    "artist_longitude": "longitude",
-}
-
-
-def transform_songs(songs):
-    """Return the rows of songs: song_id, title, artist_id, year, duration in seconds."""
-    return songs[["piece", "song_id", "title", "artist_id", "year", "duration"]]
-
-
-PLAY_COLUMNS = {
-    "ts": "start_time",
-    "userId": "user_id",
-    "firstName": "first_name",
-    "lastName": "last_name",
-    "sessionId": "session_id",
-    "userAgent": "user_agent",
-    "song": "title",
-    "length": "duration",
-}
-
-
-def transform_plays(events):
-    """Return the plays among the events: the NextSong ones, with the schema's names and types."""
-    plays = events[events["page"] == "NextSong"].rename(columns=PLAY_COLUMNS)
-    return plays.assign(
-        start_time=plays["start_time"].astype("timestamp[ms, tz=UTC][pyarrow]"),
-        user_id=plays["user_id"].astype("int64[pyarrow]"),
-    )
-
-
-def split_rounds(plays):
-    """Yield the plays in parts in which none of a file share user and start_time: mostly one part.
-
-    Which of two such plays counts is for the conflict clauses in sql_queries to say, and they
-    compare what is loaded with what is stored.
-    """
-    while len(plays):
-        again = plays.duplicated(["piece", "user_id", "start_time"])
-        yield plays[~again]
-        plays = plays[again].drop_duplicates()
-
-
-def transform_time(plays):
-    """Return the rows of time: start_time in UTC, hour, day, ISO week, month, year, weekday."""
-    start_time = plays["start_time"]
-    return pd.DataFrame(
-        {
-            "piece": plays["piece"],
-            "start_time": start_time,
-            "hour": start_time.dt.hour,
-            "day": start_time.dt.day,
-            "week": start_time.dt.isocalendar()["week"],
-            "month": start_time.dt.month,
-            "year": start_time.dt.year,
-            "weekday": start_time.dt.day_of_week,
-        }
-    ).drop_duplicates(["piece", "start_time"])
-
-
-def transform_users(plays):
-    """Return the rows of users as of each one's latest play, and the start_time of that play."""
-    columns = ["piece", "user_id", "first_name", "last_name", "gender", "level", "start_time"]
-    by_time = plays[columns].sort_values(["piece", "start_time"])
-    return by_time.drop_duplicates(["piece", "user_id"], keep="last")
-
-
-def transform_songplays(plays):
-    """Return the rows of songplays but for the song's ids, with the song as the log names it."""
-    columns = ["start_time", "user_id", "level", "session_id", "location", "user_agent"]
-    return plays[["piece", *columns, "title", "artist", "duration"]]
-
-
-# Load, row by row
-
-
-class Batch(NamedTuple):
-    """What a Piece holds."""
-
-    parts: list  # to load in turn, each a list of rows per table
-    records: int  # that are good
-    loadable: int  # of those, the plays or songs
-    rejects: list
-    error: OSError | None
-
-
-class Kind(NamedTuple):
-    """How one kind of file is read: its fields, its rules, what is loaded, and into what rows."""
-
-    schema: pa.Schema
-    find_faults: Callable
-    select: Callable
-    transform: Callable
-
-
-SONGS = Kind(SONG_SCHEMA, find_song_faults, lambda songs: songs, transform_song_records)
-LOGS = Kind(LOG_SCHEMA, find_log_faults, transform_plays, transform_log_records)
-
-
-def read_batches(files, kind):
-    """Yield each file with a Batch of it, with several if it is large."""
-    for block in gather_blocks(read_pieces(files)):
-        records, rejects = extract(block, kind.schema, kind.find_faults)
-        loadable = kind.select(records)
-        parts = [
-            [split_rows(frame, len(block)) for frame in part] for part in kind.transform(loadable)
-        ]
-        read, to_load = (count_rows(frame, len(block)) for frame in (records, loadable))
-        for position, piece in enumerate(block):
-            own_parts = [[rows[position] for rows in part] for part in parts]
-            counts = read[position], to_load[position]
-            yield piece.file, Batch(own_parts, *counts, rejects[position], piece.error)
-
-
-def count_rows(frame, pieces):
-    """Return the number of a frame's rows per piece."""
-    return np.bincount(frame["piece"], minlength=pieces).tolist()
-
-
-def split_rows(frame, pieces):
-    """Return a frame's rows as tuples, in a list per piece, of values that psycopg2 adapts.
-
-    The frame must be in the order of the pieces. NA becomes None and a timestamp text, which is
-    faster to adapt than a datetime.
-    """
-    columns = [pa.array(frame[name]) for name in frame.columns[1:]]
-    columns = [c.cast("string") if pa.types.is_timestamp(c.type) else c for c in columns]
-    rows = list(zip(*(column.to_pylist() for column in columns), strict=True))
-    bounds = np.searchsorted(frame["piece"], range(pieces + 1))
-    return [rows[start:end] for start, end in itertools.pairwise(bounds)]
-
-
-class LoadReport(NamedTuple):
-    """What became of a file: records read, records loaded, lines set aside."""
-
-    records: int
-    loaded: int
-    rejects: list
-
-
-def process_song_file(cur, filepath, batches=None):
-    """Load a song file into songs and artists, and match the plays that its songs fit."""
-    return load_file(cur, batches or read_file(filepath, SONGS), load_songs)
-
-
-def process_log_file(cur, filepath, batches=None):
-    """Load the plays of a log file into time, users and songplays."""
-    return load_file(cur, batches or read_file(filepath, LOGS), load_plays)
-
-
-KINDS = {process_song_file: SONGS, process_log_file: LOGS}
-
-
-def read_file(filepath, kind):
-    return (batch for _, batch in read_batches([filepath], kind))
-
-
-def load_file(cur, batches, load):
-    """Load all Batches of a file and return a LoadReport. Raises OSError where the reading did."""
-    wait_for_other_loads(cur)
-    records, loaded, rejects = 0, 0, []
-    for batch in batches:
-        if batch.error:
-            raise batch.error
-        for part in batch.parts:
-            if part[-1]:
-                load(cur, *part)
-        records += batch.records
-        loaded += batch.loadable
-        rejects += batch.rejects
-    return LoadReport(records, loaded, rejects)
-
-
-def wait_for_other_loads(cur):
-    """Wait until no other transaction is loading, and keep others out until this one ends.
-
-    What a load compares its rows with must not change beneath it. Waiting is left to Python, where
-    Ctrl-C ends it at once.
-    """
-    patience = time.monotonic() + PATIENCE_SECONDS
-    while not fetch_value(cur, load_lock_select):
-        if time.monotonic() > patience:
-            tqdm.write("etl.py: waiting for another load to commit", file=sys.stderr)
-            patience = float("inf")
-        time.sleep(0.02)
-
-
-def fetch_value(cur, query, parameters=None):
-    """Return the only value that a query selects."""
-    cur.execute(query, parameters)
-    return cur.fetchone()[0]
-
-
-def load_songs(cur, artists, songs):
-    """Upsert artists and songs, and match plays anew where that changed what a song is called."""
-    matching = fetch_value(cur, songplay_exists_select)
-    ids = fetch_affected_songs(cur, artists, songs) if matching else []
-    before = fetch_catalogue(cur, ids)
-    insert_rows(cur, artist_table_insert, artists)
-    insert_rows(cur, song_table_insert, songs)
-    match_plays(cur, before, fetch_catalogue(cur, ids))
-
-
-def load_plays(cur, moments, users, plays):
-    """Upsert time and users, then insert the plays with the songs that fit them."""
-    insert_rows(cur, time_table_insert, moments)
-    insert_rows(cur, user_table_insert, users)
-    delete_outranked_plays(cur, plays)
-    songs = fetch_songs(cur, [play[-3:] for play in plays])
-    rows = [(*play[:3], *songs.get(play[-3:], (None, None)), *play[3:]) for play in plays]
-    insert_rows(cur, songplay_table_insert, rows)
-
-
-def insert_rows(cur, statement, rows):
-    """Execute an INSERT for each row; if there are many, Postgres plans it once for all of them."""
-    if len(rows) < FEW_ROWS:
-        execute_batch(cur, statement, rows, PAGE_ROWS)
-        return
-    name = f"statement_{next(statement_numbers)}"
-    numbers = itertools.count(1)
-    prepared = re.sub("%s", lambda _: f"${next(numbers)}", statement)
-    cur.execute(f"PREPARE {name} AS {prepared}")
-    values = ", ".join(["%s"] * len(rows[0]))
-    execute_batch(cur, f"EXECUTE {name} ({values})", rows, PAGE_ROWS)
-    cur.execute(f"DEALLOCATE {name}")
-
-
-def columns_of(rows):
-    """Return rows as a list of columns: arrays to Postgres."""
-    return [list(column) for column in zip(*rows, strict=True)]
-
-
-def delete_outranked_plays(cur, plays):
-    """Delete stored plays with the natural key of one of these that is to replace them."""
-    start_times = [play[0] for play in plays]
-    if fetch_value(cur, songplay_range_select, (min(start_times), max(start_times))):
-        cur.execute(songplay_outranked_delete, columns_of(plays))
-
-
-def fetch_songs(cur, logged):
-    """Return (song_id, artist_id) by (title, artist, duration) as logged, where a song fits."""
-    cur.execute(song_select, columns_of(logged))
-    return {(title, artist, duration): ids for title, artist, duration, *ids in cur}
-
-
-def fetch_affected_songs(cur, artists, songs):
-    """Return the ids of these songs, and of those by these artists if another name is stored."""
-    cur.execute(renamed_songs_select, columns_of(artist[:2] for artist in artists))
-    return [song[0] for song in songs] + [song_id for (song_id,) in cur]
-
-
-def fetch_catalogue(cur, song_ids):
-    """Return the set of those of these songs that are stored, as a log would name them."""
-    if not song_ids:
-        return set()
-    cur.execute(catalogue_select, (song_ids,))
-    return set(cur)
-
-
-def match_plays(cur, before, after):
-    """Match plays anew to the songs that are named otherwise after a load than before it."""
-    if before == after:
-        return
-    execute_batch(cur, songplay_release, [(song[0], *song[2:]) for song in before - after])
-    cur.execute(songplay_match, columns_of(song[2:] for song in before ^ after))
+# Rejects and counts
 
 
 class LoadError(Exception):
@@ -645,16 +179,21 @@ class RejectFile:
         try:
             if self.entries is None:
                 self.entries = self.read_entries()
-            new = dict.fromkeys(json.dumps(reject._asdict()) + "\n" for reject in rejects)
+            new = dict.fromkeys(map(self.entry, rejects))
             self.append([entry for entry in new if entry not in self.entries])
             self.entries.update(new)
         except OSError as error:
             message = f"can't record rejected lines in {self.path}: {error.strerror}"
             raise LoadError(message) from None
 
+    @staticmethod
+    def entry(reject):
+        """Return a Reject as a line of the file."""
+        return json.dumps(reject._asdict()) + "\n"
+
     def read_entries(self):
         """Return the entries that the file holds, having ended the last line if it was cut off."""
-        text = self.path.read_text(errors="replace") if self.path.exists() else ""
+        text = self.path.read_text("utf-8", errors="replace") if self.path.exists() else ""
         if text and not text.endswith("\n"):
             self.append(["\n"])
         return set(text.splitlines(keepends=True))
@@ -667,21 +206,123 @@ class RejectFile:
                 os.fsync(file.fileno())
 
 
+class Log:
+    """What a run says: text for people and, if asked for, a JSON object per event for machines."""
+
+    def __init__(self, as_json=False):
+        self.as_json = as_json
+
+    def say(self, text=""):
+        """Print text for people: on stderr, where stdout is for machines."""
+        print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
+
+    def note(self, event, **facts):
+        """Print an event for machines."""
+        if self.as_json:
+            at = datetime.now(UTC).isoformat(timespec="milliseconds")
+            print(json.dumps({"event": event, "at": at} | facts), flush=True)
+
+
 @dataclass
 class Tally:
-    """What became of a folder's files, added up."""
+    """What becomes of the files of one kind, added up. With strict, nothing may be set aside."""
 
+    reject_file: RejectFile
+    strict: bool = False
+    log: Log = field(default_factory=Log)
     files: int = 0
+    unchanged: int = 0
     unreadable: int = 0
     records: int = 0
     loaded: int = 0
     rejected: int = 0
 
-    def add(self, report):
-        self.files += 1
-        self.records += report.records
-        self.loaded += report.loaded
-        self.rejected += len(report.rejects)
+    def leave_out(self, error):
+        """Report a file or folder that can't be read. Raises LoadError if strict."""
+        message = f"can't read {error.filename}: {error.strerror}"
+        if self.strict:
+            raise LoadError(message)
+        tqdm.write(f"etl.py: {message}", file=sys.stderr)
+        self.log.note("file", uri=error.filename, status="unreadable", error=error.strerror)
+        self.unreadable += 1
+
+    def set_aside(self, rejects):
+        """Record lines that can't be loaded. Raises LoadError if strict, or if it can't be done."""
+        if self.strict and rejects:
+            file, line, reason, _ = rejects[0]
+            raise LoadError(f"{file}, line {line}: {reason}; nothing of this file was loaded")
+        self.reject_file.add(rejects)
+
+
+@dataclass
+class Job:
+    """The files of one kind to load, the function that loads one, and what becomes of them."""
+
+    func: Callable
+    files: dict  # by URI
+    tally: Tally
+
+    def record(self, cur, reports, seconds):
+        """Note files as loaded, by their LoadReports {uri: report}, in so many seconds.
+
+        Returns the facts for `count_loaded`, to be called when that is committed.
+        """
+        facts = [
+            {
+                "uri": uri,
+                "kind": KINDS[self.func],
+                "size": self.files[uri].size,
+                "modified": self.files[uri].modified,
+                "records": report.records,
+                "loaded": report.loaded,
+                "set_aside": len(report.rejects),
+                "seconds": seconds / len(reports),
+            }
+            for uri, report in reports.items()
+        ]
+        if facts:
+            rows = [{**file, "uri": stored_uri(file["uri"])} for file in facts]
+            cur.execute(loaded_file_insert, {name: [row[name] for row in rows] for name in rows[0]})
+        return facts
+
+    def count_loaded(self, facts):
+        """Count files as loaded, and say so to machines."""
+        for file in facts:
+            self.tally.files += 1
+            self.tally.records += file["records"]
+            self.tally.loaded += file["loaded"]
+            self.tally.rejected += file["set_aside"]
+            modified = file["modified"].isoformat()
+            self.tally.log.note("file", status="loaded", **{**file, "modified": modified})
+
+
+# Load row by row: each file a transaction
+
+
+def process_song_file(cur, filepath, batches=None):
+    """Load a song file into songs and artists, and match the plays that its songs fit."""
+    import load
+
+    return load.load_file(cur, batches or read_file(filepath, "song"), load.load_songs)
+
+
+def process_log_file(cur, filepath, batches=None):
+    """Load the plays of a log file into time, users and songplays."""
+    import load
+
+    return load.load_file(cur, batches or read_file(filepath, "log"), load.load_plays)
+
+
+KINDS = {process_song_file: "song", process_log_file: "log"}
+FOLDERS = {"song": "song_data", "log": "log_data"}
+
+
+def read_file(filepath, kind):
+    """Return the Batches of one file."""
+    import load
+
+    file = File(str(filepath), os.path.getsize(filepath), None)
+    return (batch for _, batch in load.split_batches(load.read_blocks({kind: [file]})))
 
 
 def process_data(cur, conn, filepath, func, rejects=REJECTS, strict=False):
@@ -691,41 +332,162 @@ def process_data(cur, conn, filepath, func, rejects=REJECTS, strict=False):
     Files that can't be read are reported and left out. Raises LoadError where a file can't be
     loaded; the files before it stay loaded.
     """
-    tally, reject_file = Tally(), RejectFile(rejects)
+    import load
 
-    def report_unreadable(error):
-        message = f"can't read {error.filename}: {error.strerror}"
-        if strict:
-            raise LoadError(message)
-        tqdm.write(f"etl.py: {message}", file=sys.stderr)
-        tally.unreadable += 1
-
-    files = list_files(filepath, report_unreadable)
-    progress = tqdm(total=len(files), desc=Path(filepath).name, unit=" files", disable=None)
-    batches = read_batches(files, KINDS[func])
-    with progress:
-        for datafile, pairs in itertools.groupby(batches, key=itemgetter(0)):
-            try:
-                report = func(cur, datafile, (batch for _, batch in pairs))
-                commit(conn, report, reject_file, strict)
-                tally.add(report)
-            except OSError as error:
-                conn.rollback()
-                report_unreadable(error)
-            except psycopg2.Error as error:
-                raise LoadError(f"{datafile}: {database.one_line(error)}") from error
-            progress.update()
+    tally = Tally(RejectFile(rejects), strict)
+    files = {file.uri: file for file in list_files(os.path.abspath(filepath), tally.leave_out)}
+    load_rows(cur, conn, {KINDS[func]: Job(func, files, tally)}, load.read_blocks)
     return tally
 
 
-def commit(conn, report, reject_file, strict):
-    """Commit the load of a file once its rejects are recorded; with strict, there must be none."""
-    if strict and report.rejects:
-        conn.rollback()
-        file, line, reason, _ = report.rejects[0]
-        raise LoadError(f"{file}, line {line}: {reason}; nothing of this file was loaded")
-    reject_file.add(report.rejects)
+def load_rows(cur, conn, jobs, read):
+    """Load the files of jobs, {kind: Job}, row by row, and commit after each."""
+    import load
+
+    started = time.monotonic()
+    batches = load.split_batches(read_jobs(jobs, read))
+    for (kind, uri), pairs in itertools.groupby(batches, key=itemgetter(0)):
+        job = jobs[kind]
+        try:
+            report = job.func(cur, uri, (batch for _, batch in pairs))
+            job.tally.set_aside(report.rejects)
+            facts = job.record(cur, {uri: report}, time.monotonic() - started)
+            conn.commit()
+            job.count_loaded(facts)
+        except load.UnreadableFile as error:
+            conn.rollback()
+            job.tally.leave_out(*error.args)
+        except LoadError:
+            conn.rollback()
+            raise
+        except psycopg2.Error as error:
+            raise LoadError(f"{uri}: {database.one_line(error)}") from error
+        started = time.monotonic()
+
+
+def read_jobs(jobs, read):
+    """Yield the Blocks of the jobs' files, and show how far that is."""
+    files = {kind: job.files.values() for kind, job in jobs.items()}
+    size = sum(file.size for listed in files.values() for file in listed)
+    with tqdm(total=size, unit="B", unit_scale=True, disable=None) as progress:
+        for block in read(files):
+            yield block
+            progress.update(block.size)
+
+
+# Load by COPY: all files in one transaction
+
+
+def load_copy(cur, conn, jobs, read):
+    """Load the files of jobs, {kind: Job}, by COPY, and commit."""
+    import load
+
+    try:
+        loader = load.CopyLoader(cur)
+        loads = {"song": loader.load_songs, "log": loader.load_plays}
+        groups = itertools.groupby(read_jobs(jobs, read), key=load.kind_and_file)
+        facts = [
+            (jobs[kind], copy_blocks(loader, jobs[kind], blocks, loads[kind]))
+            for (kind, _), blocks in groups
+        ]
+        loader.finish()
+        conn.commit()
+        for job, facts_of_files in facts:
+            job.count_loaded(facts_of_files)
+    except psycopg2.Error as error:
+        remedy = "nothing was loaded; --load rows stops at the file that causes it"
+        raise LoadError(f"{database.one_line(error)}; {remedy}") from error
+
+
+def copy_blocks(loader, job, blocks, load_part):
+    """Load Blocks, one of several files or several of one file, and return what Job.record does.
+
+    What can't be read is left out.
+    """
+    import load
+
+    started = time.monotonic()
+    reports = {}
+    loader.set_savepoint()
+    try:
+        for block in blocks:
+            for uri, report in load.load_block(block, load_part, job.tally.leave_out):
+                reports[uri] = reports[uri] + report if uri in reports else report
+    except load.UnreadableFile as error:
+        loader.undo()
+        job.tally.leave_out(*error.args)
+        return []
+    job.tally.set_aside([reject for report in reports.values() for reject in report.rejects])
+    return job.record(loader.cur, reports, time.monotonic() - started)
+
+
+# Retry: lines set aside that have been corrected
+
+
+def retry(cur, conn, arguments, log):
+    """Load the lines of a file of rejects that are good by now, and keep the others in it."""
+    import load
+
+    path = Path(arguments.retry)
+    entries = read_rejects(path)
+    log.say(f"Retrying {count(len(entries), 'line', 'lines')} of {path} into {target(conn)}")
+    loads = {kind: func for func, kind in KINDS.items()}
+    good, loaded, rejects = 0, 0, []
+    for (kind, uri), pairs in itertools.groupby(load.read_entries(entries), key=itemgetter(0)):
+        report = loads[kind](cur, uri, (batch for _, batch in pairs))
+        good += report.records
+        loaded += report.loaded
+        rejects += report.rejects
     conn.commit()
+    replace_rejects(path, rejects)
+    songs_and_plays = count(loaded, "song or play", "songs and plays")
+    log.say(f"{count(good, 'line is', 'lines are')} good now: {songs_and_plays} loaded")
+    if rejects:
+        log.say(f"{count(len(rejects), 'line is', 'lines are')} still set aside: see {path}")
+    status = SET_ASIDE if rejects else 0
+    log.note("run", retry=str(path), loaded=loaded, set_aside=len(rejects), exit_status=status)
+    return status
+
+
+def read_rejects(path):
+    """Return the entries of a file of rejects as (kind, file, line, text). Raises LoadError."""
+    entries = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LoadError(f"can't read {path}: {getattr(error, 'strerror', None) or error}") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            file, text = entry["file"], entry["text"].encode(errors="surrogateescape")
+            entries.append((kind_of_path(file), file, int(entry["line"]), text))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise LoadError(
+                f"{path}, line {number}: no line set aside; nothing was loaded"
+            ) from None
+    return entries
+
+
+def kind_of_path(path):
+    """Return the kind of a file by the last of its folders that tells. Raises ValueError."""
+    for folder in reversed(re.split(r"[/\\]", path)):
+        if folder in FOLDERS.values():
+            return next(kind for kind, name in FOLDERS.items() if name == folder)
+    raise ValueError(path)
+
+
+def replace_rejects(path, rejects):
+    """Write the rejects to the file in place of what it holds, at once or not at all."""
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+            file.writelines(RejectFile.entry(reject) for reject in rejects)
+            file.flush()
+            os.fsync(file.fileno())
+        shutil.copymode(path, file.name)
+        os.replace(file.name, path)
+    except OSError as error:
+        message = f"the lines are loaded, but {path} can't be rewritten: {error.strerror}"
+        raise LoadError(message) from None
 
 
 # Command line
@@ -733,13 +495,27 @@ def commit(conn, report, reject_file, strict):
 
 def main():
     """Load DATA and return the exit status, or one line on why it could not be done."""
-    if sys.stdout:
-        sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold what it can't print
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.reconfigure(errors="backslashreplace")  # a path may hold what it can't print
     arguments = parse_arguments()
-    gc.freeze()  # the libraries are there to stay: don't search them for garbage
+    log = Log(arguments.log_json)
+    started = time.monotonic()
+    status = try_to_run(arguments, log)
+    if isinstance(status, str):
+        with contextlib.suppress(OSError):
+            seconds = round(time.monotonic() - started, 3)
+            log.note("run", exit_status=1, error=status, seconds=seconds)
+    return status
+
+
+def try_to_run(arguments, log):
+    """Return the exit status of a run, or one line on why it failed."""
     try:
-        with contextlib.closing(database.connect()) as conn, conn.cursor() as cur:
-            return run(cur, conn, arguments)
+        patience = 0 if arguments.no_wait else RETRY_SECONDS
+        with contextlib.closing(database.connect_patiently(patience)) as conn, conn.cursor() as cur:
+            database.wait_for_turn(cur, session_lock_select, patient=not arguments.no_wait)
+            conn.commit()
+            return (retry if arguments.retry else run)(cur, conn, arguments, log)
     except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
         return f"etl.py: {database.one_line(error)}; run python create_tables.py"
     except (database.ServerError, LoadError, psycopg2.Error) as error:
@@ -748,15 +524,15 @@ def main():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return f"etl.py: can't write the output: {error.strerror}"
     except KeyboardInterrupt:
-        message = "interrupted; the files loaded so far stay, run it again for the others"
+        message = "interrupted; what was committed so far stays, run it again for the rest"
         print(f"etl.py: {message}", file=sys.stderr)
         return INTERRUPTED
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(
-        description="Load song and log files into Sparkify's star schema. Loading a file again "
-        "changes nothing, in whatever order.",
+        description="Load song and log files into Sparkify's star schema, those that are new or "
+        "have changed. Loading a file again changes nothing, in whatever order.",
         epilog="Exit status: 0 everything was loaded; 3 loaded, but some lines or files were set "
         "aside; 1 failed; 2 wrong arguments; 130 interrupted. The server is that of DATABASE_URL, "
         "else of PGHOST and its like, else an embedded one: see the README.",
@@ -765,9 +541,24 @@ def parse_arguments():
         "data",
         metavar="DATA",
         nargs="?",
-        type=Path,
-        default=DATA,
-        help="folder that holds song_data/ and log_data/ (default: %(default)s)",
+        default=str(DATA),
+        help="folder that holds song_data/ and log_data/, or a URL of one on shared storage, such "
+        "as s3://bucket/prefix (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="read every file again, also those that are loaded"
+    )
+    parser.add_argument(
+        "--load",
+        choices=["auto", "rows", "copy"],
+        default="auto",
+        help="row by row, a transaction for each file, or by COPY, all files in one; auto: rows up "
+        f"to {ROWS_BYTES >> 20} MiB of new files (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="have the workers of a Dask cluster read and transform, such as tcp://host:8786",
     )
     parser.add_argument(
         "--rejects",
@@ -778,50 +569,211 @@ def parse_arguments():
     parser.add_argument(
         "--strict", action="store_true", help="stop at the first line that can't be loaded"
     )
+    parser.add_argument(
+        "--retry",
+        metavar="FILE",
+        help="load the lines in a file of rejects that have been corrected there, instead of DATA",
+    )
+    parser.add_argument(
+        "--no-wait",
+        action="store_true",
+        help="fail at once while another load is running or the server can't be reached",
+    )
+    parser.add_argument(
+        "--log-json",
+        action="store_true",
+        help="print a JSON object for each file and one for the run; text goes to stderr",
+    )
     arguments = parser.parse_args()
-    for folder in (arguments.data / "song_data", arguments.data / "log_data"):
-        if not folder.is_dir():
-            parser.error(f"there is no folder {folder}; DATA must hold song_data/ and log_data/")
-    arguments.data = arguments.data.absolute()  # so that a line set aside can be found again
+    if arguments.retry:
+        return arguments
+    try:
+        arguments.storage = find_storage(arguments.data)
+        check_folders(arguments.storage)
+    except (OSError, ValueError) as error:
+        parser.error(database.one_line(error))
     return arguments
 
 
-def run(cur, conn, arguments):
-    """Load both folders, say what became of them and return the exit status."""
+def check_folders(storage):
+    """Raise ValueError where DATA lacks one of its folders."""
+    for name in FOLDERS.values():
+        folder = storage.folder(name)
+        if not is_folder(folder):
+            raise ValueError(
+                f"there is no folder {folder.root}; DATA must hold song_data/ and log_data/"
+            )
+
+
+def run(cur, conn, arguments, log):
+    """Load what is new in both folders, say what became of it and return the exit status."""
     started = time.monotonic()
-    target = f"{conn.info.dbname} on {database.server_name()}"
-    print(f"Loading {arguments.data} into {target}", flush=True)
-    before = count_table_rows(cur)
-    conn.commit()  # so that no lock is held while files are read
-    options = {"rejects": arguments.rejects, "strict": arguments.strict}
-    songs = process_data(cur, conn, arguments.data / "song_data", process_song_file, **options)
-    logs = process_data(cur, conn, arguments.data / "log_data", process_log_file, **options)
-    after = count_table_rows(cur)
-    print_summary(songs, logs, before, after)
-    rejected, unreadable = songs.rejected + logs.rejected, songs.unreadable + logs.unreadable
-    if rejected:
-        print(f"{count(rejected, 'line was', 'lines were')} set aside: see {arguments.rejects}")
-    if unreadable:
-        print(f"{count(unreadable, 'file or folder', 'files or folders')} could not be read")
-    print(f"Done in {time.monotonic() - started:.1f} s", flush=True)
-    return SET_ASIDE if rejected or unreadable else 0
+    jobs = {KINDS[func]: find_job(cur, func, arguments, log) for func in KINDS}
+    name = choose_loader(arguments.load, jobs)
+    log.say(f"Loading {arguments.storage.root} into {target(conn)}, {LOADERS[name].how}")
+    before = after = {}
+    if any(job.files for job in jobs.values()):
+        before = count_table_rows(cur)
+        conn.commit()  # so that no lock is held while files are read
+        with open_reader(arguments, name) as read:
+            LOADERS[name].load(cur, conn, jobs, read)
+        after = count_table_rows(cur)
+        say_summary(jobs["song"].tally, jobs["log"].tally, before, after, log)
+    else:
+        known = any(job.tally.unchanged for job in jobs.values())
+        log.say("Nothing new" if known else "There is no *.json file in song_data/ nor log_data/")
+    totals = add_up(jobs)
+    say_rest(totals, arguments.rejects, log)
+    seconds = time.monotonic() - started
+    log.say(f"Done in {seconds:.1f} s")
+    status = SET_ASIDE if totals["set_aside"] or totals["unreadable"] else 0
+    added = {table: after[table] - before[table] for table in after}
+    where = {"data": arguments.storage.root, "loader": name, "rejects": arguments.rejects}
+    facts = totals | {"added": added, "exit_status": status, "seconds": round(seconds, 3)}
+    log.note("run", **where, **facts)
+    return status
 
 
-def print_summary(songs, logs, before, after):
-    """Print what was read, the rows of each table and how many plays found their song."""
+def target(conn):
+    """Return which database on which server is loaded, for people."""
+    return f"{conn.info.dbname} on {database.server_name()}"
+
+
+def find_job(cur, func, arguments, log):
+    """Return the Job for the files of one kind: those that are new, or all if so asked."""
+    folder = arguments.storage.folder(FOLDERS[KINDS[func]])
+    tally = Tally(RejectFile(arguments.rejects), arguments.strict, log)
+    files = list_files(folder.root, tally.leave_out, folder.filesystem)
+    new = files if arguments.all else new_files(cur, files)
+    tally.unchanged = len(files) - len(new)
+    return Job(func, {file.uri: file for file in new}, tally)
+
+
+class Loader(NamedTuple):
+    load: Callable
+    how: str
+
+
+LOADERS = {"rows": Loader(load_rows, "row by row"), "copy": Loader(load_copy, "by COPY")}
+
+
+def choose_loader(wanted, jobs):
+    """Return the name of the loader that is wanted or, if any will do, suits the files' size."""
+    size = sum(file.size for job in jobs.values() for file in job.files.values())
+    return wanted if wanted != "auto" else "rows" if size <= ROWS_BYTES else "copy"
+
+
+class Cluster:
+    """A Dask cluster as an executor. Its own one waits for ever when the scheduler is gone."""
+
+    def __init__(self, client):
+        self.client = client
+
+    def submit(self, function, *arguments):
+        if self.client.status != "running":
+            raise ConnectionError("its scheduler is gone")
+        return self.client.submit(function, *arguments, pure=False)
+
+
+@contextlib.contextmanager
+def connect_cluster(address):
+    """Yield an executor of a Dask cluster and the number of its threads. Raises LoadError."""
+    try:
+        import distributed
+    except ImportError:
+        raise LoadError("--scheduler needs Dask: pip install distributed") from None
+    import transform
+
+    logging.disable(logging.CRITICAL)  # Dask logs tracebacks of what is reported in one line here
+    warnings.filterwarnings("ignore", module="distributed")
+    with contextlib.ExitStack() as stack:
+        with cluster_errors(address):
+            if not re.fullmatch(r"(tcp|tls)://.+:\d+", address):
+                raise ValueError("an address looks like tcp://host:8786")
+            options = {"timeout": CONNECT_SECONDS, "set_as_default": False}
+            client = stack.enter_context(distributed.Client(address, **options))
+            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+            client.upload_file(transform.__file__)
+        yield Cluster(client), sum(client.nthreads().values())
+
+
+@contextlib.contextmanager
+def cluster_errors(address):
+    """Raise LoadError for what Dask raises where a cluster can't be reached or goes away."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, RuntimeError, CancelledError) as error:
+        why = database.one_line(error) or "its scheduler is gone"
+        raise LoadError(f"can't use the cluster at {address}: {why}") from None
+
+
+def read_by_cluster(read, address, files):
+    """Yield what `read` yields, by a cluster."""
+    with cluster_errors(address):
+        yield from read(files)
+
+
+@contextlib.contextmanager
+def open_reader(arguments, loader):
+    """Yield the function that reads Blocks: here, in threads beside COPY, or on a cluster."""
+    import load
+
+    gc.freeze()  # the libraries are there to stay: don't search them for garbage
+    read = functools.partial(
+        load.read_blocks, filesystem=arguments.storage.filesystem, encode=loader == "copy"
+    )
+    if arguments.scheduler:
+        with connect_cluster(arguments.scheduler) as (executor, threads):
+            read = functools.partial(read, executor=executor, ahead=2 * threads)
+            yield functools.partial(read_by_cluster, read, arguments.scheduler)
+    elif loader == "copy":
+        with ThreadPoolExecutor(READERS) as executor:
+            yield functools.partial(read, executor=executor, ahead=READERS + 1)
+    else:
+        yield read
+
+
+def say_summary(songs, logs, before, after, log):
+    """Say what was read, the rows of each table and how many plays found their song."""
     others = count(logs.records - logs.loaded, "event", "events")
-    print(
+    log.say(
         f"{count(songs.files, 'song file', 'song files')}: {count(songs.loaded, 'song', 'songs')}"
     )
-    print(
+    log.say(
         f"{count(logs.files, 'log file', 'log files')}: {count(logs.loaded, 'play', 'plays')}, and "
         f"{others} of other pages (not loaded)"
     )
-    print(f"\n{'table':<20}{'rows':>12}{'added':>12}")
-    for name in table_names:
-        print(f"{name:<20}{after[name]:>12,}{after[name] - before[name]:>+12,}")
+    log.say(f"\n{'table':<20}{'rows':>12}{'added':>12}")
+    for name, rows in after.items():
+        log.say(f"{name:<20}{rows:>12,}{rows - before[name]:>+12,}")
     plays, unmatched = after["songplays"], after["unmatched_songplays"]
-    print(f"\n{plays - unmatched:,} of {plays:,} plays found their song in the catalogue")
+    log.say(f"\n{plays - unmatched:,} of {plays:,} plays found their song in the catalogue")
+
+
+def add_up(jobs):
+    """Return the counts of both kinds of file together."""
+    tallies = [job.tally for job in jobs.values()]
+    return {
+        "files": sum(tally.files for tally in tallies),
+        "unchanged": sum(tally.unchanged for tally in tallies),
+        "unreadable": sum(tally.unreadable for tally in tallies),
+        "records": sum(tally.records for tally in tallies),
+        "loaded": sum(tally.loaded for tally in tallies),
+        "set_aside": sum(tally.rejected for tally in tallies),
+    }
+
+
+def say_rest(totals, rejects, log):
+    """Say where the lines and files are that were not loaded."""
+    if totals["unchanged"]:
+        log.say(
+            f"{count(totals['unchanged'], 'file is', 'files are')} loaded already (--all: again)"
+        )
+    if totals["set_aside"]:
+        log.say(f"{count(totals['set_aside'], 'line was', 'lines were')} set aside: see {rejects}")
+    if totals["unreadable"]:
+        number = count(totals["unreadable"], "file or folder", "files or folders")
+        log.say(f"{number} could not be read")
 
 
 def count(number, one, many):
@@ -831,7 +783,8 @@ def count(number, one, many):
 def count_table_rows(cur):
     """Return the number of rows by table."""
     cur.execute(row_counts_select)
-    return dict(zip(table_names, cur.fetchone(), strict=True))
+    names = [column.name for column in cur.description]
+    return dict(zip(names, cur.fetchone(), strict=True))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,12 @@ def rank(row, facts, values):
 """
 
 
+def best_first(row, facts, values):
+    """Return the ORDER BY terms that put the row with the greatest rank first."""
+    completeness, texts = rank(row, facts, values).strip().split(",\n")
+    return f"{completeness} DESC, ({texts.strip()}) DESC"
+
+
 ARTIST_RANK = (
     ["NULLIF({}.location, '')", "{}.latitude", "{}.longitude"],
     ["name", "location", "latitude", "longitude"],
@@ -49,6 +55,7 @@ SELECT current_setting('server_encoding'),
 """
 
 lock_timeout_set = "SET LOCAL lock_timeout = %s"
+lock_timeout_reset = "SET LOCAL lock_timeout TO DEFAULT"
 lock_holders_select = """
 SELECT DISTINCT
        pg_stat_activity.pid,
@@ -73,6 +80,7 @@ song_table_drop = "DROP TABLE IF EXISTS songs"
 artist_table_drop = "DROP TABLE IF EXISTS artists"
 time_table_drop = "DROP TABLE IF EXISTS time"
 unmatched_songplay_table_drop = "DROP TABLE IF EXISTS unmatched_songplays"
+loaded_file_table_drop = "DROP TABLE IF EXISTS loaded_files"
 listening_view_drop = "DROP VIEW IF EXISTS listening"
 
 # CREATE
@@ -149,6 +157,20 @@ CREATE TABLE unmatched_songplays (
 )
 """
 
+loaded_file_table_create = """
+-- One row per file loaded, as of the last time: modification time and bytes as they were listed
+CREATE TABLE loaded_files (
+    uri             TEXT PRIMARY KEY,
+    kind            TEXT NOT NULL,
+    size            BIGINT NOT NULL,
+    modified        TIMESTAMPTZ NOT NULL,
+    rows_loaded     BIGINT NOT NULL,
+    lines_set_aside BIGINT NOT NULL,
+    seconds         DOUBLE PRECISION NOT NULL,
+    loaded_at       TIMESTAMPTZ NOT NULL DEFAULT now()
+)
+"""
+
 songplay_foreign_keys = """
 ALTER TABLE songplays
     ADD FOREIGN KEY (start_time) REFERENCES time,
@@ -191,9 +213,7 @@ LEFT JOIN unmatched_songplays USING (songplay_id)
 
 # INSERT
 
-artist_table_insert = f"""
-INSERT INTO artists (artist_id, name, location, latitude, longitude)
-VALUES (%s, %s, %s, %s, %s)
+ARTIST_CONFLICT = f"""
 ON CONFLICT (artist_id) DO UPDATE
 SET name = EXCLUDED.name,
     location = EXCLUDED.location,
@@ -202,9 +222,12 @@ SET name = EXCLUDED.name,
 WHERE ({rank("EXCLUDED", *ARTIST_RANK)}) > ({rank("artists", *ARTIST_RANK)})
 """
 
-song_table_insert = f"""
-INSERT INTO songs (song_id, title, artist_id, year, duration)
-VALUES (%s, %s, %s, %s, %s)
+artist_table_insert = f"""
+INSERT INTO artists (artist_id, name, location, latitude, longitude)
+VALUES (%s, %s, %s, %s, %s){ARTIST_CONFLICT}
+"""
+
+SONG_CONFLICT = f"""
 ON CONFLICT (song_id) DO UPDATE
 SET title = EXCLUDED.title,
     artist_id = EXCLUDED.artist_id,
@@ -213,28 +236,43 @@ SET title = EXCLUDED.title,
 WHERE ({rank("EXCLUDED", *SONG_RANK)}) > ({rank("songs", *SONG_RANK)})
 """
 
+song_table_insert = f"""
+INSERT INTO songs (song_id, title, artist_id, year, duration)
+VALUES (%s, %s, %s, %s, %s){SONG_CONFLICT}
+"""
+
 time_table_insert = """
 INSERT INTO time (start_time, hour, day, week, month, year, weekday)
 VALUES (%s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (start_time) DO NOTHING
 """
 
-# The sixth value is the time of the event that the row comes from. What is stored is as of the
-# user's latest play, so users must be written before the plays of the same events.
-user_table_insert = f"""
-INSERT INTO users (user_id, first_name, last_name, gender, level)
-VALUES (%s, %s, %s, %s, %s)
+
+def user_conflict(event_time):
+    """Return the clause that lets a row replace a stored one if its event is the later one.
+
+    What is stored is as of the user's latest play, so users must be written before the plays of
+    the same events.
+    """
+    return f"""
 ON CONFLICT (user_id) DO UPDATE
 SET first_name = EXCLUDED.first_name,
     last_name = EXCLUDED.last_name,
     gender = EXCLUDED.gender,
     level = EXCLUDED.level
 WHERE (
-    %s::timestamptz,{rank("EXCLUDED", *USER_RANK)}) > (
+    {event_time},{rank("EXCLUDED", *USER_RANK)}) > (
     COALESCE(
         (SELECT max(start_time) FROM songplays WHERE songplays.user_id = users.user_id),
         '-infinity'
     ),{rank("users", *USER_RANK)})
+"""
+
+
+# The sixth value is the time of the event that the row comes from.
+user_table_insert = f"""
+INSERT INTO users (user_id, first_name, last_name, gender, level)
+VALUES (%s, %s, %s, %s, %s){user_conflict("%s::timestamptz")}
 """
 
 # The last three values are the song as the log names it; they are kept where song_id is NULL.
@@ -259,22 +297,263 @@ songplay_range_select = """
 SELECT EXISTS (SELECT FROM songplays WHERE start_time BETWEEN %s AND %s)
 """
 
-# Stored plays that a record with the same natural key outranks make way for it.
-songplay_outranked_delete = f"""
-WITH logged AS (
-    SELECT *
-    FROM unnest(
+
+def delete_outranked_songplays(logged):
+    """Return the DELETE of stored plays that a logged one with the same natural key outranks."""
+    return f"""
+DELETE FROM songplays
+USING {logged}
+JOIN listening USING (user_id, start_time, session_id)
+WHERE songplays.songplay_id = listening.songplay_id
+  AND ({rank("logged", *PLAY_RANK)}) > ({rank("listening", *PLAY_RANK)})
+"""
+
+
+songplay_outranked_delete = delete_outranked_songplays("""
+    unnest(
         %s::timestamptz[], %s::int[], %s::text[], %s::bigint[], %s::text[], %s::text[],
         %s::text[], %s::text[], %s::double precision[]
     ) AS logged (
         start_time, user_id, level, session_id, location, user_agent, title, artist, duration
     )
+""")
+
+# Takes an array per column, so that one statement serves many files.
+loaded_file_insert = """
+INSERT INTO loaded_files (uri, kind, size, modified, rows_loaded, lines_set_aside, seconds)
+SELECT *
+FROM unnest(
+    %(uri)s::text[], %(kind)s::text[], %(size)s::bigint[], %(modified)s::timestamptz[],
+    %(loaded)s::bigint[], %(set_aside)s::bigint[], %(seconds)s::double precision[]
+)
+ON CONFLICT (uri) DO UPDATE
+SET kind = EXCLUDED.kind,
+    size = EXCLUDED.size,
+    modified = EXCLUDED.modified,
+    rows_loaded = EXCLUDED.rows_loaded,
+    lines_set_aside = EXCLUDED.lines_set_aside,
+    seconds = EXCLUDED.seconds,
+    loaded_at = EXCLUDED.loaded_at
+"""
+
+loaded_files_select = "SELECT uri, size, modified FROM loaded_files"
+
+savepoint_set = "SAVEPOINT file"
+savepoint_rollback = "ROLLBACK TO SAVEPOINT file"
+
+# COPY
+#
+# Rows arrive in staging tables; what the conflict rules let pass is then inserted from there. Only
+# plays of which no table holds any yet go straight to their tables.
+
+staging_table_queries = [
+    """
+CREATE TEMP TABLE staged_artists ON COMMIT DROP AS
+SELECT artist_id, name, location, latitude, longitude FROM artists
+WITH NO DATA
+""",
+    """
+CREATE TEMP TABLE staged_songs ON COMMIT DROP AS
+SELECT song_id, title, artist_id, year, duration FROM songs
+WITH NO DATA
+""",
+    """
+CREATE TEMP TABLE staged_time ON COMMIT DROP AS
+SELECT start_time, hour, day, week, month, year, weekday FROM time
+WITH NO DATA
+""",
+    """
+CREATE TEMP TABLE staged_users ON COMMIT DROP AS
+SELECT users.user_id, first_name, last_name, gender, users.level, start_time
+FROM users, songplays
+WITH NO DATA
+""",
+    "CREATE INDEX ON staged_users (user_id, start_time)",
+    """
+CREATE TEMP TABLE staged_songplays ON COMMIT DROP AS
+SELECT start_time, user_id, level, session_id, location, user_agent, title, artist, duration,
+       song_id, artist_id
+FROM songplays, unmatched_songplays
+WITH NO DATA
+""",
+]
+
+artist_staging_copy = "COPY staged_artists FROM STDIN (FORMAT binary)"
+song_staging_copy = "COPY staged_songs FROM STDIN (FORMAT binary)"
+time_staging_copy = "COPY staged_time FROM STDIN (FORMAT binary)"
+user_staging_copy = "COPY staged_users FROM STDIN (FORMAT binary)"
+songplay_staging_copy = "COPY staged_songplays FROM STDIN (FORMAT binary)"
+time_table_copy = """
+COPY time (start_time, hour, day, week, month, year, weekday) FROM STDIN (FORMAT binary)
+"""
+songplay_table_copy = """
+COPY songplays (
+    start_time, user_id, level, session_id, location, user_agent, song_id, artist_id, songplay_id
+) FROM STDIN (FORMAT binary)
+"""
+unmatched_songplay_table_copy = """
+COPY unmatched_songplays (title, artist, duration, songplay_id) FROM STDIN (FORMAT binary)
+"""
+
+artist_merge = f"""
+INSERT INTO artists (artist_id, name, location, latitude, longitude)
+SELECT DISTINCT ON (artist_id) artist_id, name, location, latitude, longitude
+FROM staged_artists
+ORDER BY artist_id, {best_first("staged_artists", *ARTIST_RANK)}{ARTIST_CONFLICT}
+"""
+
+song_merge = f"""
+INSERT INTO songs (song_id, title, artist_id, year, duration)
+SELECT DISTINCT ON (song_id) song_id, title, artist_id, year, duration
+FROM staged_songs
+ORDER BY song_id, {best_first("staged_songs", *SONG_RANK)}{SONG_CONFLICT}
+"""
+
+staged_catalogue_delete = "TRUNCATE staged_artists, staged_songs"
+
+time_merge = """
+INSERT INTO time (start_time, hour, day, week, month, year, weekday)
+SELECT DISTINCT ON (start_time) start_time, hour, day, week, month, year, weekday
+FROM staged_time
+ORDER BY start_time
+ON CONFLICT DO NOTHING
+"""
+
+STAGED_USER_TIME = """(
+        SELECT max(start_time) FROM staged_users WHERE staged_users.user_id = EXCLUDED.user_id
+    )"""
+
+user_merge = f"""
+INSERT INTO users (user_id, first_name, last_name, gender, level)
+SELECT DISTINCT ON (user_id) user_id, first_name, last_name, gender, level
+FROM staged_users
+ORDER BY user_id, start_time DESC, {best_first("staged_users", *USER_RANK)}
+{user_conflict(STAGED_USER_TIME)}
+"""
+
+staged_range_select = """
+SELECT EXISTS (
+    SELECT FROM songplays
+    WHERE start_time BETWEEN (SELECT min(start_time) FROM staged_songplays)
+      AND (SELECT max(start_time) FROM staged_songplays)
+)
+"""
+staged_outranked_delete = delete_outranked_songplays("staged_songplays AS logged")
+
+# Of staged plays with the same natural key, the one that outranks the others stays.
+staged_duplicates_delete = f"""
+DELETE FROM staged_songplays
+USING staged_songplays AS other
+WHERE other.user_id = staged_songplays.user_id
+  AND other.start_time = staged_songplays.start_time
+  AND other.session_id = staged_songplays.session_id
+  AND other.ctid <> staged_songplays.ctid
+  AND ({rank("other", *PLAY_RANK)}, other.ctid)
+      > ({rank("staged_songplays", *PLAY_RANK)}, staged_songplays.ctid)
+"""
+
+songplay_merge = """
+WITH play AS (
+    INSERT INTO songplays
+        (start_time, user_id, level, song_id, artist_id, session_id, location, user_agent)
+    SELECT start_time, user_id, level, song_id, artist_id, session_id, location, user_agent
+    FROM staged_songplays
+    ORDER BY start_time
+    ON CONFLICT (user_id, start_time, session_id) DO NOTHING
+    RETURNING songplay_id, start_time, user_id, session_id, song_id
+)
+INSERT INTO unmatched_songplays (songplay_id, title, artist, duration)
+SELECT play.songplay_id, staged.title, staged.artist, staged.duration
+FROM play
+JOIN staged_songplays AS staged USING (start_time, user_id, session_id)
+WHERE play.song_id IS NULL
+"""
+
+# COPY into empty tables: their keys, indexes and foreign keys come last.
+
+tables_are_empty_select = """
+SELECT NOT EXISTS (SELECT FROM songplays)
+   AND NOT EXISTS (SELECT FROM users)
+   AND NOT EXISTS (SELECT FROM songs)
+   AND NOT EXISTS (SELECT FROM artists)
+   AND NOT EXISTS (SELECT FROM time)
+   AND NOT EXISTS (SELECT FROM unmatched_songplays)
+"""
+
+tables_lock = """
+LOCK TABLE songplays, users, songs, artists, time, unmatched_songplays IN ACCESS EXCLUSIVE MODE
+NOWAIT
+"""
+
+# How to drop and how to restore what slows COPY down, in the order of restoring: the keys and
+# indexes of the tables that the plays fill, then the foreign keys from and to any of ours.
+constraints_select = """
+WITH filled (relation) AS (
+    VALUES ('songplays'::regclass), ('time'), ('unmatched_songplays')
+),
+ours (relation) AS (
+    SELECT relation FROM filled
+    UNION ALL
+    VALUES ('users'::regclass), ('songs'), ('artists')
+),
+definitions (place, drop, restore) AS (
+    SELECT CASE contype WHEN 'f' THEN 3 ELSE 1 END,
+           format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname),
+           format(
+               'ALTER TABLE %s ADD CONSTRAINT %I %s',
+               conrelid::regclass, conname, pg_get_constraintdef(pg_constraint.oid)
+           )
+    FROM pg_constraint
+    WHERE contype IN ('p', 'u', 'x') AND conrelid IN (SELECT relation FROM filled)
+       OR contype = 'f' AND conparentid = 0 AND (
+           conrelid IN (SELECT relation FROM ours) OR confrelid IN (SELECT relation FROM ours)
+       )
+    UNION ALL
+    SELECT 2,
+           format('DROP INDEX %s', indexrelid::regclass),
+           pg_get_indexdef(indexrelid)
+    FROM pg_index
+    WHERE indrelid IN (SELECT relation FROM filled)
+      AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
+)
+SELECT drop, restore
+FROM definitions
+ORDER BY place, restore
+"""
+
+# Until autovacuum comes by, queries would be planned as if the tables were still empty.
+tables_analyze = "ANALYZE songplays, users, songs, artists, time, unmatched_songplays"
+
+deferred_triggers_run = "SET CONSTRAINTS ALL IMMEDIATE"
+
+next_songplay_select = "SELECT nextval(pg_get_serial_sequence('songplays', 'songplay_id'))"
+songplay_id_set = "SELECT setval(pg_get_serial_sequence('songplays', 'songplay_id'), %s)"
+
+# Of plays with the same natural key, the one that outranks the others stays.
+duplicate_songplays_delete = f"""
+WITH ranked AS (
+    SELECT songplay_id,
+           row_number() OVER (
+               PARTITION BY user_id, start_time, session_id
+               ORDER BY {best_first("listening", *PLAY_RANK)}, songplay_id
+           ) AS place
+    FROM listening
 )
 DELETE FROM songplays
-USING logged
-JOIN listening USING (user_id, start_time, session_id)
-WHERE songplays.songplay_id = listening.songplay_id
-  AND ({rank("logged", *PLAY_RANK)}) > ({rank("listening", *PLAY_RANK)})
+USING ranked
+WHERE songplays.songplay_id = ranked.songplay_id AND ranked.place > 1
+"""
+duplicate_unmatched_delete = """
+DELETE FROM unmatched_songplays
+WHERE NOT EXISTS (
+    SELECT FROM songplays WHERE songplays.songplay_id = unmatched_songplays.songplay_id
+)
+"""
+
+duplicate_time_delete = """
+DELETE FROM time
+USING time AS other
+WHERE other.start_time = time.start_time AND other.ctid < time.ctid
 """
 
 # SELECT
@@ -314,8 +593,22 @@ JOIN artists ON artists.artist_id = given.artist_id AND artists.name <> given.na
 JOIN songs ON songs.artist_id = artists.artist_id
 """
 
-# Whether this transaction may load: only one at a time does. Readers are not held up.
-load_lock_select = "SELECT pg_try_advisory_xact_lock('songplays'::regclass::oid::bigint)"
+# Who may load, or reset the tables: only one at a time does. Readers are not held up. The number
+# of the lock means nothing, but must stay the same.
+LOAD_LOCK = 6_801_541_214
+session_lock_select = f"SELECT pg_try_advisory_lock({LOAD_LOCK})"
+load_lock_select = f"SELECT pg_try_advisory_xact_lock({LOAD_LOCK})"
+load_lock_holder_select = f"""
+SELECT pg_stat_activity.pid,
+       pg_stat_activity.usename,
+       pg_stat_activity.application_name
+FROM pg_locks
+JOIN pg_stat_activity USING (pid)
+WHERE pg_locks.locktype = 'advisory'
+  AND pg_locks.granted
+  AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND (pg_locks.classid::bigint << 32) | pg_locks.objid::bigint = {LOAD_LOCK}
+"""
 
 # MATCH songs and plays
 
@@ -355,7 +648,15 @@ WHERE songplays.songplay_id = matched.songplay_id
 """
 
 # In the order in which they are created.
-table_names = ["songplays", "users", "songs", "artists", "time", "unmatched_songplays"]
+table_names = [
+    "songplays",
+    "users",
+    "songs",
+    "artists",
+    "time",
+    "unmatched_songplays",
+    "loaded_files",
+]
 
 row_counts_select = """
 SELECT (SELECT count(*) FROM songplays) AS songplays,
@@ -373,6 +674,7 @@ create_table_queries = [
     artist_table_create,
     time_table_create,
     unmatched_songplay_table_create,
+    loaded_file_table_create,
     songplay_foreign_keys,
     song_foreign_key,
     songplay_time_index,
@@ -385,6 +687,7 @@ create_table_queries = [
 ]
 drop_table_queries = [
     listening_view_drop,
+    loaded_file_table_drop,
     unmatched_songplay_table_drop,
     songplay_table_drop,
     user_table_drop,
@@ -470,7 +773,7 @@ ORDER BY definition
 
 def resolves_conflicts(insert, table, key):
     """Return the check that an INSERT into a table has an ON CONFLICT clause for its key."""
-    statement = insert.replace("%s", "?")
+    statement = insert.replace("%", "?")  # a check takes no parameters
     return f"""
 -- One row if the INSERT into {table} does not say what happens to a row whose key is stored already
 WITH inserts (statement) AS (
@@ -635,6 +938,16 @@ TABLE_COLUMNS = {
         "artist": "text",
         "duration": "double precision",
     },
+    "loaded_files": {
+        "uri": "text",
+        "kind": "text",
+        "size": "bigint",
+        "modified": "timestamp with time zone",
+        "rows_loaded": "bigint",
+        "lines_set_aside": "bigint",
+        "seconds": "double precision",
+        "loaded_at": "timestamp with time zone",
+    },
 }
 LISTENING_COLUMNS = TABLE_COLUMNS["songplays"] | {
     "title": "text",
@@ -649,6 +962,7 @@ REQUIRED_COLUMNS = {
     "artists": ["artist_id", "name"],
     "time": ["start_time", "hour", "day", "week", "month", "year", "weekday"],
     "unmatched_songplays": ["songplay_id"],
+    "loaded_files": list(TABLE_COLUMNS["loaded_files"]),
 }
 FOREIGN_KEYS = {
     "songplays": [
@@ -691,6 +1005,7 @@ sanity_check_queries = {
             ("songs", song_table_insert, "song_id"),
             ("artists", artist_table_insert, "artist_id"),
             ("time", time_table_insert, "start_time"),
+            ("loaded_files", loaded_file_insert, "uri"),
         )
     },
     **{
@@ -732,6 +1047,13 @@ sanity_check_queries = {
     ),
     "artists: latitude and longitude are degrees": satisfies(
         "artists", "latitude BETWEEN -90 AND 90 AND longitude BETWEEN -180 AND 180"
+    ),
+    "loaded_files: kind is song or log": satisfies("loaded_files", "kind IN ('song', 'log')"),
+    "loaded_files: size, rows_loaded and lines_set_aside are not negative": satisfies(
+        "loaded_files", "least(size, rows_loaded, lines_set_aside) >= 0"
+    ),
+    "loaded_files: seconds is a number that is not negative": satisfies(
+        "loaded_files", "seconds >= 0 AND seconds < 'infinity'"
     ),
     **{
         f"{table}: no text is NaN": satisfies(
@@ -1385,6 +1707,21 @@ GROUP BY run
 ORDER BY round(sum(usual_plays), 1) DESC, start_time
 """
 
+# A file counts where it was loaded last: the table keeps no more of it.
+load_times = """
+-- One row per day (in UTC) and kind of file, of the files that were last loaded on that day
+SELECT (loaded_at AT TIME ZONE 'UTC')::date AS day,
+       kind,
+       count(*) AS files,
+       sum(rows_loaded)::bigint AS rows_loaded,
+       sum(lines_set_aside)::bigint AS lines_set_aside,
+       round(sum(size) / 1e6, 2)::float8 AS megabytes,
+       round(sum(seconds)::numeric, 2)::float8 AS seconds
+FROM loaded_files
+GROUP BY day, kind
+ORDER BY day, kind COLLATE "C"
+"""
+
 # By the question that each answers. Recommendations take the parameters user_id and limit.
 analytics_queries = {
     "most played songs": most_played_songs,
@@ -1407,4 +1744,5 @@ analytics_queries = {
     "songs to recommend to a user": recommendations,
     "plays and users by browser and operating system": plays_by_browser_and_system,
     "hours without any play": silent_hours,
+    "how long the loads take": load_times,
 }

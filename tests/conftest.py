@@ -24,6 +24,12 @@ import create_tables  # noqa: E402
 import database  # noqa: E402
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--kills", type=int, default=4, help="how many moments test_killed.py tries (default: 4)"
+    )
+
+
 @pytest.fixture(scope="session", autouse=True)
 def server():
     """The tests' own server, which stops and goes with them."""

@@ -1,11 +1,16 @@
 """Tiny songs, log events and whole tables, for tests to say only what they are about."""
 
+import functools
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import create_tables
 import etl
+import load
+
+LONG_AGO = datetime(2018, 12, 1, tzinfo=UTC)
 
 SONG = {
     "num_songs": 1,
@@ -77,11 +82,21 @@ def write_data(folder, songs=(), events=()):
 def load_data(cur, conn, folder=etl.DATA):
     """Make the tables hold a data folder, the sample unless another is named, and nothing else."""
     create_tables.reset_tables(cur, conn)
-    for name, process_file in (
-        ("song_data", etl.process_song_file),
-        ("log_data", etl.process_log_file),
-    ):
-        etl.process_data(cur, conn, folder / name, process_file, os.devnull)
+    for func, kind in etl.KINDS.items():
+        etl.process_data(cur, conn, folder / f"{kind}_data", func, os.devnull)
+
+
+def load_file(cur, conn, path, loader):
+    """Load one file by the named loader, "rows" or "copy", and return its Tally."""
+    func = etl.process_song_file if "song_id" in Path(path).read_text() else etl.process_log_file
+    job = etl.Job(func, {path: etl.File(path, os.path.getsize(path), LONG_AGO)}, tally())
+    read = functools.partial(load.read_blocks, encode=loader == "copy")
+    etl.LOADERS[loader].load(cur, conn, {etl.KINDS[func]: job}, read)
+    return job.tally
+
+
+def tally():
+    return etl.Tally(etl.RejectFile(os.devnull))
 
 
 def read_tables(cur):

@@ -6,7 +6,7 @@ import random
 import re
 import statistics
 from collections import Counter, defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from types import SimpleNamespace
@@ -20,6 +20,7 @@ from sql_queries import analytics_queries
 
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(weeks=1)
 RECOMMENDATIONS = "songs to recommend to a user"
+LOADS = "how long the loads take"
 AGENTS = {  # other than those of the sample
     '"Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 Chrome/114.0 Safari/537.36"': (
         "Chrome",
@@ -107,7 +108,7 @@ def read_data(folder):
             play.session = (play.user, play.sessionId)
             plays.append(play)
     plays.sort(key=lambda play: (play.at, play.user, play.sessionId))
-    return SimpleNamespace(songs=songs, catalogue=catalogue, plays=plays)
+    return SimpleNamespace(songs=songs, catalogue=catalogue, plays=plays, folder=folder)
 
 
 @pytest.fixture(scope="module", params=["sample", "odd"])
@@ -499,8 +500,40 @@ def test_a_user_without_history_gets_what_most_others_played_lately(ask, data):
     assert all(re.fullmatch(r"popular with \d+ listeners", offer[3]) for offer in offers)
 
 
+def test_loads_are_those_of_the_files(ask, data):
+    rows_loaded = {"song": len(data.songs), "log": len(data.plays)}
+    *rows, seconds = zip(*ask(LOADS), strict=True)
+    by_kind = group(zip(*rows, strict=True), lambda row: row[1])  # it may have become midnight
+    assert set(by_kind) == set(rows_loaded)
+    for kind, loads in by_kind.items():
+        sizes = [file.stat().st_size for file in (data.folder / f"{kind}_data").rglob("*.json")]
+        *counts, megabytes = map(sum, zip(*(row[2:] for row in loads), strict=True))
+        assert counts == [len(sizes), rows_loaded[kind], 0]
+        assert megabytes == pytest.approx(sum(sizes) / 1e6, abs=0.011)
+    assert all(0 <= taken < 600 for taken in seconds)
+
+
+def test_loads_are_summed_by_day_in_utc_and_kind(conn, cur):
+    cur.execute(
+        """
+        SET LOCAL TIME ZONE 'Pacific/Kiritimati';
+        INSERT INTO loaded_files VALUES
+            ('a', 'song', 300, now(), 1, 0, 0.25, '2024-03-01 23:59:59.9+00'),
+            ('b', 'song', 4000000000, now(), 7, 2, 1.5, '2024-03-02 00:00:00+00'),
+            ('c', 'log', 21000, now(), 90, 1, 0.125, '2024-03-02 12:00:00+00'),
+            ('d', 'log', 5000, now(), 8, 0, 0.375, '2024-03-02 23:59:59.9+00')
+        """
+    )
+    cur.execute(analytics_queries[LOADS])
+    assert cur.fetchall() == [
+        (date(2024, 3, 1), "song", 1, 1, 0, 0.0, 0.25),
+        (date(2024, 3, 2), "log", 2, 98, 1, 0.03, 0.5),
+        (date(2024, 3, 2), "song", 1, 7, 2, 4000.0, 1.5),
+    ]
+
+
 def test_each_question_has_an_answer_to_compare():
-    assert {*ANSWERS, RECOMMENDATIONS} == set(analytics_queries)
+    assert {*ANSWERS, RECOMMENDATIONS, LOADS} == set(analytics_queries)
 
 
 @pytest.mark.parametrize("question", analytics_queries)

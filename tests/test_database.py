@@ -14,6 +14,7 @@ from urllib.parse import quote
 import psutil
 import psycopg2
 import pytest
+from records import load_data, read_tables
 from scripts import PASSWORD, PROJECT, assert_fails_in_one_line, environment_of, run
 
 import database
@@ -201,7 +202,9 @@ def test_psql_exit_status_is_passed_on(tcp):
 
 def test_password_is_not_on_the_command_line(tcp, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", by_url(tcp, None)["DATABASE_URL"])
-    command, environment = database.psql_command(database.server_parameters(), ["-c", "SELECT 1"])
+    command, environment = database.client_command(
+        "psql", database.server_parameters(), ["-c", "SELECT 1"]
+    )
     assert not any(PASSWORD in word or QUOTED in word for word in command)
     assert environment["PGPASSWORD"] == PASSWORD
     assert command[-2:] == ["-c", "SELECT 1"]
@@ -259,6 +262,35 @@ def test_missing_database_is_told_in_one_line(tcp):
     url = f"{by_url(tcp, None)['DATABASE_URL']}/missing"
     result = run("database.py", DATABASE_URL=url)
     assert_fails_in_one_line(result, "missing", "127.0.0.1", "run python create_tables.py")
+
+
+def test_a_backup_brings_everything_back(conn, cur, tmp_path):
+    load_data(cur, conn)
+    conn.commit()
+    tables, files = read_tables(cur), read_loaded_files(cur)
+    conn.commit()
+    environment = {"SPARKIFY_PGDATA": os.environ["SPARKIFY_PGDATA"]}
+    backup = tmp_path / "sparkify backup.dump"
+    run_cleanly("database.py", "pg_dump", "-Fc", "-f", backup, **environment)
+    run_cleanly("create_tables.py", **environment)
+    assert read_tables(cur)["songs"] == []
+    conn.commit()
+    restore = ("pg_restore", "--clean", "--if-exists", "--single-transaction", backup)
+    run_cleanly("database.py", *restore, **environment)
+    assert (read_tables(cur), read_loaded_files(cur)) == (tables, files)
+    conn.commit()
+    assert "Nothing new" in run_cleanly("etl.py", **environment)
+
+
+def run_cleanly(script, *arguments, **variables):
+    result = run(script, *arguments, **variables)
+    assert (result.stderr, result.returncode) == ("", 0)
+    return result.stdout
+
+
+def read_loaded_files(cur):
+    cur.execute("SELECT * FROM loaded_files ORDER BY uri")
+    return cur.fetchall()
 
 
 def test_ctrl_c_cancels_the_query_in_psql(tcp):

@@ -1,30 +1,38 @@
 """Lines to typed records: what is kept exactly as it is, and what is set aside and why."""
 
 import json
+from pathlib import Path
 
 import pytest
 from records import event, song, to_bytes, write_lines
 
 import etl
+import transform
+from load import read_blocks
+
+
+def listed(path):
+    return etl.File(path, Path(path).stat().st_size, None)
 
 
 def read(path, kind):
-    """Return a file's good records as dicts and its rejects as (line, reason)."""
+    """Return a file's good records as dicts and its rejects."""
     records, rejects = [], []
-    for block in etl.gather_blocks(etl.read_pieces([path])):
-        frame, block_rejects = etl.extract(block, kind.schema, kind.find_faults)
-        table = etl.pa.Table.from_pandas(frame, preserve_index=False)
+    for block in read_blocks({kind: [listed(path)]}):
+        texts = [transform.read_span(span) for span in block.spans]
+        frame, _ = transform.extract(texts, transform.KINDS[kind])
+        table = transform.pa.Table.from_pandas(frame, preserve_index=False)
         records += table.drop_columns("piece").to_pylist()
-        rejects += [reject for piece in block_rejects.values() for reject in piece]
+        rejects += [reject for rejects_of_span in block.rejects for reject in rejects_of_span]
     return records, rejects
 
 
 def read_log(tmp_path, lines):
-    return read(write_lines(tmp_path / "log.json", lines), etl.LOGS)
+    return read(write_lines(tmp_path / "log.json", lines), "log")
 
 
 def expected(record, kind):
-    return {name: record.get(name) for name in kind.schema.names}
+    return {name: record.get(name) for name in transform.KINDS[kind].schema.names}
 
 
 @pytest.mark.parametrize(
@@ -50,9 +58,9 @@ def expected(record, kind):
 def test_text_stays_as_it_is(tmp_path, text):
     logged = event(song=text, artist=text, location=text, firstName=text)
     catalogued = song(title=text, artist_name=text, artist_location=text)
-    assert read_log(tmp_path, [logged]) == ([expected(logged, etl.LOGS)], [])
+    assert read_log(tmp_path, [logged]) == ([expected(logged, "log")], [])
     path = write_lines(tmp_path / "song.json", [catalogued])
-    assert read(path, etl.SONGS) == ([expected(catalogued, etl.SONGS)], [])
+    assert read(path, "song") == ([expected(catalogued, "song")], [])
 
 
 @pytest.mark.parametrize("number", [0, -1.5, 218.93179, 1e-300, 5, 0.1 + 0.2, 1e22])
@@ -62,12 +70,12 @@ def test_numbers_stay_as_they_are(tmp_path, number):
 
 def test_what_a_line_lacks_is_null(tmp_path):
     bare = {name: event()[name] for name in ("page", "ts", "userId", "sessionId", "level")}
-    assert read_log(tmp_path, [bare]) == ([expected(bare, etl.LOGS)], [])
+    assert read_log(tmp_path, [bare]) == ([expected(bare, "log")], [])
 
 
 def test_unknown_fields_are_passed_over(tmp_path):
     records, rejects = read_log(tmp_path, [event(more={"deep": [1, None]}, itemInSession="x")])
-    assert (records, rejects) == ([expected(event(), etl.LOGS)], [])
+    assert (records, rejects) == ([expected(event(), "log")], [])
 
 
 @pytest.mark.parametrize(
@@ -83,14 +91,14 @@ def test_unknown_fields_are_passed_over(tmp_path):
 def test_marks_and_line_ends_are_no_errors(tmp_path, content):
     path = tmp_path / "log.json"
     path.write_bytes(content % json.dumps(event()).encode())
-    assert read(path, etl.LOGS) == ([expected(event(), etl.LOGS)], [])
+    assert read(path, "log") == ([expected(event(), "log")], [])
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\r\n \r\n", b"\xef\xbb\xbf"])
 def test_files_without_a_line_are_no_errors(tmp_path, content):
     path = tmp_path / "log.json"
     path.write_bytes(content)
-    assert read(path, etl.LOGS) == ([], [])
+    assert read(path, "log") == ([], [])
 
 
 BAD_LINES = [
@@ -114,7 +122,7 @@ BAD_LINES = [
     (event(ts=None), "ts is missing"),
     (event(ts=None, page="Home"), "ts is missing"),
     (event(ts=-1), "ts is not in the years 1970 to 9999"),
-    (event(ts=etl.LAST_MS + 1), "ts is not in the years 1970 to 9999"),
+    (event(ts=transform.LAST_MS + 1), "ts is not in the years 1970 to 9999"),
     (event(ts="1541106106796"), "ts: number expected, string found"),
     (event(ts=1541106106796.5), "whole number expected, 1541106106796.5 found"),
     (event(ts=2**63), "whole number expected, 9223372036854775808 found"),
@@ -150,7 +158,7 @@ BAD_LINES = [
 def test_a_bad_line_is_set_aside_and_its_neighbours_are_not(tmp_path, line, reason):
     first, last = event(), event(ts=1541106106797)
     records, [reject] = read_log(tmp_path, [first, "", line, last])
-    assert records == [expected(first, etl.LOGS), expected(last, etl.LOGS)]
+    assert records == [expected(first, "log"), expected(last, "log")]
     text = to_bytes(line).decode(errors="surrogateescape")
     assert reject == (str(tmp_path / "log.json"), 3, reason, text)
 
@@ -174,13 +182,13 @@ BAD_SONGS = [
 
 @pytest.mark.parametrize(("record", "reason"), BAD_SONGS)
 def test_a_bad_song_is_set_aside(tmp_path, record, reason):
-    records, [reject] = read(write_lines(tmp_path / "song.json", [record, song()]), etl.SONGS)
-    assert (records, reject.line, reject.reason) == ([expected(song(), etl.SONGS)], 1, reason)
+    records, [reject] = read(write_lines(tmp_path / "song.json", [record, song()]), "song")
+    assert (records, reject.line, reject.reason) == ([expected(song(), "song")], 1, reason)
 
 
 def test_only_plays_need_a_user_a_session_and_a_level(tmp_path):
     home = event(page="Home", userId="", sessionId=None, level=None, song="\0")
-    assert read_log(tmp_path, [home]) == ([expected(home, etl.LOGS)], [])
+    assert read_log(tmp_path, [home]) == ([expected(home, "log")], [])
 
 
 def test_all_bad_lines_of_a_file_are_found(tmp_path):
@@ -197,11 +205,11 @@ def test_a_file_may_hold_bad_lines_only(tmp_path):
 
 
 def test_a_file_larger_than_a_block_is_read_in_several(tmp_path, monkeypatch):
-    monkeypatch.setattr(etl, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(transform, "BLOCK_BYTES", 2000)
     lines = [event(ts=number) if number != 77 else "bad" for number in range(100)]
     path = write_lines(tmp_path / "log.json", lines)
-    assert len(list(etl.gather_blocks(etl.read_pieces([path])))) > 10
-    records, [reject] = read(path, etl.LOGS)
+    assert len(list(transform.plan_blocks([listed(path)]))) > 10
+    records, [reject] = read(path, "log")
     assert [record["ts"] for record in records] == [n for n in range(100) if n != 77]
     assert reject.line == 78
 
@@ -209,5 +217,32 @@ def test_a_file_larger_than_a_block_is_read_in_several(tmp_path, monkeypatch):
 def test_files_are_listed_in_order_and_by_their_ending(tmp_path):
     for name in ("b/2.json", "a/x/1.json", "b/10.json", "a.json", "c.jsonl", "d.txt"):
         write_lines(tmp_path / name, [])
-    paths = [path.removeprefix(str(tmp_path)) for path in etl.list_files(tmp_path, None)]
+    paths = [file.uri.removeprefix(str(tmp_path)) for file in etl.list_files(tmp_path, None)]
     assert paths == ["/a.json", "/a/x/1.json", "/b/10.json", "/b/2.json"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 10, 50])
+@pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n\r\n"])
+def test_wherever_a_file_is_cut_each_line_is_read_once_and_keeps_its_number(
+    tmp_path, monkeypatch, size, ending
+):
+    monkeypatch.setattr(transform, "BLOCK_BYTES", size)
+    lines = [b"[1]", b"", b"[22222]", b"[3]", b" ", b"[4]", b"x" * 30]
+    path = tmp_path / "log.json"
+    path.write_bytes(b"\xef\xbb\xbf" + b"\n".join(lines) + ending)
+    _, rejects = read(str(path), "log")
+    found = [(reject.line, reject.text.encode()) for reject in rejects]
+    assert found == [(n, line) for n, line in enumerate(lines, 1) if line.strip()]
+
+
+def test_small_files_are_read_together_and_large_ones_apart(monkeypatch):
+    files = [etl.File(name, size, None) for name, size in (("a", 3), ("b", 4), ("c", 21), ("d", 0))]
+    monkeypatch.setattr(transform, "BLOCK_BYTES", 10)
+    plan = [[tuple(span) for span in block] for block in transform.plan_blocks(files)]
+    assert plan == [
+        [("a", 0, None), ("b", 0, None)],
+        [("c", 0, 10)],
+        [("c", 10, 20)],
+        [("c", 20, None)],
+        [("d", 0, None)],
+    ]

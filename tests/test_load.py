@@ -6,25 +6,29 @@ from datetime import UTC, datetime
 
 import psycopg2
 import pytest
-from records import event, read_tables, song, write_data, write_lines
+from records import event, load_file, read_tables, song, write_data, write_lines
 
 import database
 import etl
+import transform
+from sql_queries import song_select
 
 MOMENT = datetime(2018, 11, 1, 21, 1, 46, 796000, UTC)
 PLAYED = (MOMENT, 8, "free")
 WHERE_AND_HOW = (7, "Tampa-St. Petersburg-Clearwater, FL", '"Mozilla/5.0 (X11; Linux x86_64)"')
 
 
+@pytest.fixture(params=["rows", "copy"])
+def loader(request):
+    return request.param
+
+
 @pytest.fixture
-def load(conn, cur, tmp_path):
+def load(conn, cur, tmp_path, loader):
     """Loads songs or events, given as records, as one file; returns all tables."""
 
     def load(*records):
-        path = write_lines(tmp_path / "file.json", records)
-        is_song = isinstance(records[0], dict) and "song_id" in records[0]
-        (etl.process_song_file if is_song else etl.process_log_file)(cur, path)
-        conn.commit()
+        load_file(cur, conn, write_lines(tmp_path / "file.json", records), loader)
         return read_tables(cur)
 
     return load
@@ -77,7 +81,7 @@ def test_text_of_any_length_is_stored_and_found(load, length):
 def test_ids_at_the_limits(load):
     song_id, artist_id = "S" * 256, "é" * 256
     load(song(song_id=song_id, artist_id=artist_id, year=-(2**31)))
-    tables = load(event(userId="2147483647", sessionId=2**63 - 1, ts=etl.LAST_MS))
+    tables = load(event(userId="2147483647", sessionId=2**63 - 1, ts=transform.LAST_MS))
     assert tables["songplays"][0][1:6] == (2147483647, "free", song_id, artist_id, 2**63 - 1)
 
 
@@ -233,7 +237,7 @@ def test_repeated_lines_are_counted_as_what_they_are(cur, tmp_path):
 
 
 def test_a_file_of_several_blocks_is_one_transaction(conn, cur, tmp_path, monkeypatch):
-    monkeypatch.setattr(etl, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(transform, "BLOCK_BYTES", 2000)
     events = [event(ts=n % 60, sessionId=n % 7) for n in range(100)]
     path = write_lines(tmp_path / "log_data" / "a.json", events)
     etl.process_log_file(cur, path)
@@ -276,6 +280,6 @@ def test_the_song_lookup_uses_an_index(cur):
         ANALYZE songs, artists
         """
     )
-    cur.execute("EXPLAIN " + etl.song_select, (["7", "8"], ["7", "8"], [7.0, 8.0]))
+    cur.execute("EXPLAIN " + song_select, (["7", "8"], ["7", "8"], [7.0, 8.0]))
     plan = "\n".join(line for (line,) in cur)
     assert "songs_title_idx" in plan and "Seq Scan" not in plan, plan

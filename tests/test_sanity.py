@@ -38,6 +38,7 @@ BREAKS = {
     f"artists: {COLUMNS}": ("ALTER TABLE artists ALTER COLUMN latitude TYPE numeric",),
     f"time: {COLUMNS}": ("ALTER TABLE time ALTER COLUMN hour TYPE smallint",),
     f"unmatched_songplays: {COLUMNS}": ("ALTER TABLE unmatched_songplays ADD COLUMN x int",),
+    f"loaded_files: {COLUMNS}": ("ALTER TABLE loaded_files ALTER COLUMN seconds TYPE real",),
     f"listening: {COLUMNS}": ("ALTER VIEW listening RENAME COLUMN artist TO artist_name",),
     f"songplays: {NOT_NULL}": ("ALTER TABLE songplays ALTER COLUMN user_id DROP NOT NULL",),
     f"users: {NOT_NULL}": ("ALTER TABLE users ALTER COLUMN level DROP NOT NULL",),
@@ -47,12 +48,14 @@ BREAKS = {
     f"unmatched_songplays: {NOT_NULL}": (
         "ALTER TABLE unmatched_songplays ALTER COLUMN title SET NOT NULL",
     ),
+    f"loaded_files: {NOT_NULL}": ("ALTER TABLE loaded_files ALTER COLUMN loaded_at DROP NOT NULL",),
     "songplays: primary key": (DROP_PRIMARY_KEY.format("songplays"), UNMATCHED_KEYS),
     "users: primary key": (DROP_PRIMARY_KEY.format("users"), KEYS),
     "songs: primary key": (DROP_PRIMARY_KEY.format("songs"), KEYS),
     "artists: primary key": (DROP_PRIMARY_KEY.format("artists"), KEYS, "songs: foreign keys"),
     "time: primary key": (DROP_PRIMARY_KEY.format("time"), KEYS),
     "unmatched_songplays: primary key": (DROP_PRIMARY_KEY.format("unmatched_songplays"),),
+    "loaded_files: primary key": (DROP_PRIMARY_KEY.format("loaded_files"),),
     KEYS: (DROP_USER_KEY,),
     "songs: foreign keys": (DROP_SONG_ARTIST_KEY,),
     UNMATCHED_KEYS: (DROP_PLAY_KEY,),
@@ -88,6 +91,11 @@ BREAKS = {
         "unmatched_songplays: primary key",
         f"unmatched_songplays: {NOT_NULL}",
     ),
+    f"loaded_files: {REQUIRED}": (
+        "ALTER TABLE loaded_files ALTER COLUMN size DROP NOT NULL; "
+        "UPDATE loaded_files SET size = NULL",
+        f"loaded_files: {NOT_NULL}",
+    ),
     "songplays: songplay_id is unique": (
         DROP_PRIMARY_KEY.format("songplays") + "INSERT INTO songplays OVERRIDING SYSTEM VALUE "
         "SELECT songplay_id, start_time, user_id, level, song_id, artist_id, session_id + 1000000 "
@@ -120,6 +128,11 @@ BREAKS = {
         DROP_PRIMARY_KEY.format("unmatched_songplays")
         + "INSERT INTO unmatched_songplays SELECT * FROM unmatched_songplays LIMIT 1",
         "unmatched_songplays: primary key",
+    ),
+    "loaded_files: uri is unique": (
+        DROP_PRIMARY_KEY.format("loaded_files")
+        + "INSERT INTO loaded_files SELECT * FROM loaded_files LIMIT 1",
+        "loaded_files: primary key",
     ),
     NATURAL_KEY_UNIQUE: (
         "ALTER TABLE songplays DROP CONSTRAINT songplays_user_id_start_time_session_id_key; "
@@ -196,6 +209,13 @@ BREAKS = {
         "UPDATE unmatched_songplays SET duration = 'infinity'",
     ),
     "artists: latitude and longitude are degrees": ("UPDATE artists SET latitude = 'NaN'",),
+    "loaded_files: kind is song or log": ("UPDATE loaded_files SET kind = 'songs'",),
+    "loaded_files: size, rows_loaded and lines_set_aside are not negative": (
+        "UPDATE loaded_files SET lines_set_aside = -1",
+    ),
+    "loaded_files: seconds is a number that is not negative": (
+        "UPDATE loaded_files SET seconds = 'NaN'",
+    ),
     "songplays: no text is NaN": (
         f"UPDATE songplays SET location = 'NaN' WHERE songplay_id = {FIRST_PLAY}",
     ),
@@ -208,6 +228,7 @@ INSERTS = {
     "songs": ("song_table_insert", "song_id"),
     "artists": ("artist_table_insert", "artist_id"),
     "time": ("time_table_insert", "start_time"),
+    "loaded_files": ("loaded_file_insert", "uri"),
 }
 CONFLICT_CHECK = "{}: INSERT has an ON CONFLICT clause"
 
@@ -281,6 +302,13 @@ def test_each_part_of_a_moment_is_checked_whatever_the_time_zone(cur, part):
     assert names_of_failures(cur) == {
         "time: hour, day, week, month, year and weekday are those of start_time"
     }
+
+
+@pytest.mark.parametrize("column", ["size", "rows_loaded", "lines_set_aside", "seconds"])
+def test_no_number_of_a_loaded_file_may_be_negative(cur, column):
+    cur.execute(f"UPDATE loaded_files SET {column} = -1")
+    (name,) = names_of_failures(cur)
+    assert name.startswith("loaded_files: ") and column in name
 
 
 def test_a_warning_is_one_orange_line_with_up_to_five_rows(cur, capsys):

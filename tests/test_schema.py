@@ -48,6 +48,16 @@ COLUMNS = {
         "artist": "text",
         "duration": "double precision",
     },
+    "loaded_files": {
+        "uri": "text NOT NULL",
+        "kind": "text NOT NULL",
+        "size": "bigint NOT NULL",
+        "modified": "timestamp with time zone NOT NULL",
+        "rows_loaded": "bigint NOT NULL",
+        "lines_set_aside": "bigint NOT NULL",
+        "seconds": "double precision NOT NULL",
+        "loaded_at": "timestamp with time zone NOT NULL",
+    },
 }
 CONSTRAINTS = {
     ("songplays", "PRIMARY KEY (songplay_id)"),
@@ -66,6 +76,7 @@ CONSTRAINTS = {
         "unmatched_songplays",
         "FOREIGN KEY (songplay_id) REFERENCES songplays(songplay_id) ON DELETE CASCADE",
     ),
+    ("loaded_files", "PRIMARY KEY (uri)"),
 }
 
 
@@ -116,7 +127,7 @@ def test_songplay_ids_are_generated(cur):
 
 def test_each_create_statement_opens_with_its_grain():
     creates = [query for query in sql_queries.create_table_queries if "CREATE TABLE" in query]
-    assert len(creates) == 6
+    assert len(creates) == 7
     for query in creates:
         assert query.strip().startswith("-- One row per ")
 

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 from records import event, song
 
-import etl
+import load
+import transform
 
 
 def frame_of(records, schema):
@@ -15,31 +16,31 @@ def frame_of(records, schema):
 
 
 def events_frame(*events):
-    return frame_of(events, etl.LOG_SCHEMA)
+    return frame_of(events, transform.LOG_SCHEMA)
 
 
 def rows(frame):
-    return etl.split_rows(frame, 1)[0]
+    return load.split_rows(frame, 1)[0]
 
 
 def test_a_song_record_gives_a_row_of_songs_and_one_of_artists():
-    songs = frame_of([song()], etl.SONG_SCHEMA)
-    assert rows(etl.transform_songs(songs)) == [("SO1", "Slow River", "AR1", 1999, 218.93179)]
-    assert rows(etl.transform_artists(songs)) == [
+    songs = frame_of([song()], transform.SONG_SCHEMA)
+    assert rows(transform.transform_songs(songs)) == [("SO1", "Slow River", "AR1", 1999, 218.93179)]
+    assert rows(transform.transform_artists(songs)) == [
         ("AR1", "The Ferrymen", "Memphis, TN", 35.14968, -90.04892)
     ]
 
 
 def test_missing_numbers_are_none_and_not_nan():
-    songs = frame_of([song(artist_latitude=None, artist_longitude=None)], etl.SONG_SCHEMA)
-    assert rows(etl.transform_artists(songs)) == [
+    songs = frame_of([song(artist_latitude=None, artist_longitude=None)], transform.SONG_SCHEMA)
+    assert rows(transform.transform_artists(songs)) == [
         ("AR1", "The Ferrymen", "Memphis, TN", None, None)
     ]
 
 
 def test_only_next_song_events_are_plays():
     events = events_frame(event(), event(page="Home", song=None), event(ts=1541106106797))
-    assert etl.transform_plays(events)["start_time"].tolist() == [
+    assert transform.transform_plays(events)["start_time"].tolist() == [
         pd.Timestamp("2018-11-01 21:01:46.796", tz="UTC"),
         pd.Timestamp("2018-11-01 21:01:46.797", tz="UTC"),
     ]
@@ -53,31 +54,33 @@ def test_only_next_song_events_are_plays():
         # A Sunday that still belongs to the last ISO week of the year before
         (1483228799999 + 1, ("2017-01-01 00:00:00.000Z", 0, 1, 52, 1, 2017, 6)),
         (1582934400000, ("2020-02-29 00:00:00.000Z", 0, 29, 9, 2, 2020, 5)),
-        (etl.LAST_MS, ("9999-12-31 23:59:59.999Z", 23, 31, 52, 12, 9999, 4)),
+        (transform.LAST_MS, ("9999-12-31 23:59:59.999Z", 23, 31, 52, 12, 9999, 4)),
     ],
 )
 def test_time_is_taken_apart_in_utc(ts, expected):
-    assert rows(etl.transform_time(etl.transform_plays(events_frame(event(ts=ts))))) == [expected]
+    assert rows(
+        transform.transform_time(transform.transform_plays(events_frame(event(ts=ts))))
+    ) == [expected]
 
 
 def test_moments_are_listed_once():
-    plays = etl.transform_plays(events_frame(event(), event(userId="9")))
-    assert len(etl.transform_time(plays)) == 1
+    plays = transform.transform_plays(events_frame(event(), event(userId="9")))
+    assert len(transform.transform_time(plays)) == 1
 
 
 def test_users_are_as_of_their_latest_play_wherever_it_stands_in_the_file():
-    plays = etl.transform_plays(
+    plays = transform.transform_plays(
         events_frame(event(ts=3, level="paid"), event(ts=1), event(ts=2, userId="9"))
     )
-    assert rows(etl.transform_users(plays)) == [
-        (9, "Ada", "Reyes", "F", "free", "1970-01-01 00:00:00.002Z"),
+    assert rows(transform.transform_users(plays)) == [
         (8, "Ada", "Reyes", "F", "paid", "1970-01-01 00:00:00.003Z"),
+        (9, "Ada", "Reyes", "F", "free", "1970-01-01 00:00:00.002Z"),
     ]
 
 
 def test_songplays_carry_the_song_as_logged():
-    plays = etl.transform_plays(events_frame(event(song=None, artist="007", length=None)))
-    assert rows(etl.transform_songplays(plays)) == [
+    plays = transform.transform_plays(events_frame(event(song=None, artist="007", length=None)))
+    assert rows(transform.transform_songplays(plays)) == [
         (
             "2018-11-01 21:01:46.796Z",
             8,
@@ -94,18 +97,30 @@ def test_songplays_carry_the_song_as_logged():
 
 def test_plays_that_share_user_and_moment_go_in_different_rounds():
     a, b, c = event(sessionId=1), event(sessionId=2), event(ts=5)
-    rounds = etl.split_rounds(etl.transform_plays(events_frame(a, b, c, a, b)))
+    rounds = transform.split_rounds(transform.transform_plays(events_frame(a, b, c, a, b)))
     assert [part["session_id"].tolist() for part in rounds] == [[1, 7], [2], [1]]
 
 
 def test_no_plays_give_no_part():
-    plays = etl.transform_plays(events_frame(event(page="Home")))
-    assert etl.transform_log_records(plays) == []
+    plays = transform.transform_plays(events_frame(event(page="Home")))
+    assert transform.transform_log_records(plays) == []
 
 
 def test_pieces_of_a_block_are_kept_apart():
-    plays = etl.transform_plays(events_frame(event(), event(level="paid"), event(userId="9")))
+    plays = transform.transform_plays(events_frame(event(), event(level="paid"), event(userId="9")))
     plays["piece"] = pd.array([0, 2, 2], "int64[pyarrow]")
-    users = etl.split_rows(etl.transform_users(plays)[["piece", "user_id", "level"]], 4)
+    users = load.split_rows(transform.transform_users(plays)[["piece", "user_id", "level"]], 4)
     assert users == [[(8, "free")], [], [(8, "paid"), (9, "free")], []]
-    assert [len(rows) for rows in etl.split_rows(etl.transform_time(plays), 4)] == [1, 0, 1, 0]
+    assert [len(rows) for rows in load.split_rows(transform.transform_time(plays), 4)] == [
+        1,
+        0,
+        1,
+        0,
+    ]
+
+
+def test_all_of_the_plays_in_the_latest_moment_count_for_a_user():
+    plays = transform.transform_plays(
+        events_frame(event(ts=1), event(ts=2), event(ts=2, level="x"))
+    )
+    assert [row[4] for row in rows(transform.transform_users(plays))] == ["free", "x"]

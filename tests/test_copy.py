@@ -1,0 +1,855 @@
+"""Loading by COPY: the same as row by row, whatever the data and whatever happens meanwhile."""
+
+import contextlib
+import functools
+import itertools
+import json
+import os
+import threading
+import time
+from types import SimpleNamespace
+
+import pandas as pd
+import psycopg2
+import pyarrow as pa
+import pytest
+from records import LONG_AGO, event, read_tables, song, write_data, write_lines
+from scripts import PROJECT, run
+
+import create_tables
+import database
+import etl
+import load
+import transform
+
+MINUTE = 60_000
+OWN_TABLE = "CREATE TABLE mine.favourites (song_id TEXT REFERENCES songs, note TEXT)"
+
+
+@pytest.fixture(params=["rows", "copy"])
+def loader(request):
+    return request.param
+
+
+@pytest.fixture
+def start(conn, tmp_path):
+    """Runs etl.main as a program, after some code; returns exit status, output and error lines."""
+
+    def start_etl(*arguments, code="", folder=tmp_path):
+        folder.mkdir(exist_ok=True)
+        path = folder / "program.py"
+        path.write_text(
+            f"import sys\nsys.path.insert(0, {str(PROJECT)!r})\n"
+            f"import etl, load, transform\n{code}\nsys.exit(etl.main())\n"
+        )
+        server = os.environ["SPARKIFY_PGDATA"]
+        result = run(path, *arguments, cwd=folder, SPARKIFY_PGDATA=server)
+        assert "Traceback" not in result.stderr, result.stderr
+        return result.returncode, result.stdout, result.stderr.splitlines()
+
+    return start_etl
+
+
+@pytest.fixture
+def add(conn, cur):
+    """Adds what a user might: anything that can be dropped with a table, or with schema mine."""
+
+    def add_to_schema(statements):
+        cur.execute(f"CREATE SCHEMA IF NOT EXISTS mine; {statements}")
+        conn.commit()
+
+    yield add_to_schema
+    conn.rollback()
+    cur.execute("DROP SCHEMA IF EXISTS mine CASCADE")
+    conn.commit()
+
+
+@pytest.fixture
+def other(conn):
+    """The cursor of a second connection."""
+    with contextlib.closing(database.connect()) as connection:
+        yield connection.cursor()
+
+
+def load_paths(cur, conn, paths, loader, rejects=os.devnull):
+    """Load files, those of songs first, by the named loader; return the Tallies by kind."""
+    files = {"song": {}, "log": {}}
+    for path in map(str, paths):
+        kind = "song" if "song_data" in path else "log"
+        files[kind][path] = etl.File(path, os.path.getsize(path), LONG_AGO)
+    jobs = {
+        kind: etl.Job(func, files[kind], etl.Tally(etl.RejectFile(rejects)))
+        for func, kind in etl.KINDS.items()
+    }
+    read = functools.partial(load.read_blocks, encode=loader == "copy")
+    etl.LOADERS[loader].load(cur, conn, jobs, read)
+    return {kind: job.tally for kind, job in jobs.items()}
+
+
+def load_folder(cur, conn, folder, loader="copy"):
+    return load_paths(cur, conn, sorted(folder.rglob("*.json")), loader)
+
+
+def tables_by_rows(cur, conn, folder):
+    """Return the tables that loading a folder row by row gives, and leave them as they are made."""
+    load_folder(cur, conn, folder, "rows")
+    tables = read_tables(cur)
+    create_tables.reset_tables(cur, conn)
+    return tables
+
+
+def read_definitions(cur):
+    """Return constraints, indexes and columns by name, as Postgres would have them written."""
+    cur.execute(
+        """
+        SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), convalidated
+        FROM pg_constraint
+        WHERE connamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'mine'))
+        UNION ALL
+        SELECT tablename, indexname, indexdef, true
+        FROM pg_indexes
+        WHERE schemaname IN ('public', 'mine')
+        UNION ALL
+        SELECT attrelid::regclass::text, attname, format('%s %s', attidentity, attnotnull), true
+        FROM pg_attribute
+        WHERE attrelid IN ('songplays'::regclass, 'time'::regclass, 'unmatched_songplays'::regclass)
+          AND attnum > 0
+        ORDER BY 1, 2, 3
+        """
+    )
+    return cur.fetchall()
+
+
+def read_constraint_oids(cur):
+    """Return what changes if a constraint is dropped and made anew."""
+    cur.execute("SELECT oid FROM pg_constraint ORDER BY oid")
+    return cur.fetchall()
+
+
+def read_loaded_files(cur):
+    cur.execute("SELECT uri, kind, size, rows_loaded, lines_set_aside FROM loaded_files ORDER BY 1")
+    return cur.fetchall()
+
+
+def read_ids(cur):
+    cur.execute("SELECT songplay_id FROM songplays ORDER BY songplay_id")
+    return [songplay_id for (songplay_id,) in cur]
+
+
+# The same from the same data
+
+
+TEXTS = [
+    *("tab\there", "back\\slash", "\"both\" 'quotes'", "\\N", "\\.", "two\nlines", "end\r\n"),
+    *("🎵 e\u0301 é", "NaN", "null", "Infinity", "", " ", "{}", "%s", "a,b", "\u2028", "\x01\x7f"),
+]
+BROKEN = [
+    *('{"cut', b'{"page": "\xff"}', "[]", "1", "null", "{} {}", '{"ts": NaN}', "}", "NaN", "\0"),
+    *('{"ts": 1, "ts": 2}', '{"song_id": "S", "song_id": "S"}'),
+]
+BAD_SONGS = [
+    *(song(title=None), song(song_id=""), song(artist_id="x" * 257), song(year=2**31)),
+    *(song(title="a\0b"), song(year="1999"), song(duration="1"), song(title=7), song(year=1.5)),
+    *(song(artist_name=None), song(duration=None), {}, song(artist_latitude=float("inf"))),
+    json.dumps(song(year=77)).replace("218.93179", "1e400"),
+]
+BAD_EVENTS = [
+    *(event(userId="08"), event(userId="2147483648"), event(userId="-1"), event(userId=8)),
+    *(event(userId=""), event(sessionId=None), event(sessionId=2**63), event(sessionId=1.5)),
+    *(event(level=None), event(ts=-1), event(ts=transform.LAST_MS + 1), event(ts="1")),
+    *(event(page=None), event(firstName="a\0b"), event(length=float("nan")), event(song=["x"])),
+]
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A data folder with all that can be wrong or odd about files, lines, records and values."""
+    odd_songs = [
+        song(song_id=f"T{n}", artist_id=f"A{n}", title=text, artist_name=text, artist_location=text)
+        for n, text in enumerate(TEXTS)
+    ]
+    folder = write_data(tmp_path / "data", odd_songs)
+    songs, logs = folder / "song_data", folder / "log_data"
+    contradicting = [
+        *(song(year=0), song(title="Z"), song(title="Slow River"), song(title="Y", year=None)),
+        *(song(artist_name="Ferrymen", artist_location=None), song(song_id="SO0", year=None)),
+        *(song(song_id="SO2", artist_id="AR2", artist_name=name) for name in ("B", "A", "C")),
+        *(song(song_id="SO3", artist_id=f"AR{n}", year=n) for n in (1, 2, 0)),
+    ]
+    limits = [
+        song(song_id="S" * 256, artist_id="é" * 256, title="Long", duration=1e300, year=-(2**31)),
+        song(song_id="SO4", title="Short", duration=5e-324, year=2**31 - 1),
+        song(song_id="SO5", title="None", duration=-0.0),
+        song(song_id="SO6", title="x" * 5000),
+    ]
+    many = contradicting + [song(song_id=f"M{n % 20}", title=f"{n}") for n in range(30)] + limits
+    write_lines(songs / "many.json", [*many, "bad", *many[::-1]])
+    rivals = [song(song_id="SO9", title=t, artist_id="AR9", artist_name=t) for t in "BCA"]
+    write_lines(songs / "rivals.json", rivals)
+    write_lines(songs / "bad.json", BROKEN + BAD_SONGS)
+    write_lines(songs / "breaks.json", ["", song(song_id="W1"), " \t", "cut", "\r", ""])
+    write_lines(songs / "mark.json", [b"\xef\xbb\xbf" + json.dumps(song(song_id="BOM")).encode()])
+
+    details = [{}, {"level": "paid"}, {"location": None}, {"song": "Other"}, {"length": None}]
+    plays = [event(ts=n, userId=str(n % 3), sessionId=n % 2) for n in range(12)]
+    again = [play | detail for play in plays for detail in details]
+    one_moment = [
+        event(ts=99, userId="5", sessionId=1, level="paid"),
+        event(ts=99, userId="5", sessionId=2, level="free", lastName="Z"),
+        event(ts=99, userId="5", sessionId=3, level="free", gender=None),
+        event(ts=98, userId="5", lastName="Older"),
+    ]
+    odd_plays = [
+        event(ts=1000 + n, song=text, artist=text, location=text, userAgent=text, level=text)
+        for n, text in enumerate(TEXTS)
+    ]
+    limits = [
+        event(ts=0, sessionId=2**63 - 1, userId="0", song="Long", length=1e300),
+        event(ts=transform.LAST_MS, sessionId=-(2**63), userId="2147483647"),
+        event(ts=5000, song="Short", length=5e-324),
+        event(ts=5001, song="None", length=0.0),
+        event(ts=5002, song="None", length=-0.0),
+        event(ts=5003, song="x" * 5000),
+        event(ts=5004, song=None, artist=None, length=None, userAgent=None, gender=None),
+    ]
+    unheard = [event(ts=6000 + n % 5, song=f"Unheard of {n}") for n in range(20)]
+    other_pages = [event(page="Home", userId="", level=None, sessionId=None, song=None)] * 3
+    write_lines(logs / "all.json", [*plays, *again, *BROKEN, *BAD_EVENTS, *limits, *again[::-1]])
+    write_lines(logs / "bad.json", BROKEN + BAD_EVENTS)
+    write_lines(logs / "breaks.json", [json.dumps(play) + "\r" for play in one_moment])
+    write_lines(logs / "empty.json", [])
+    write_lines(logs / "mark.json", [b"\xef\xbb\xbf" + json.dumps(event(ts=7000)).encode(), ""])
+    write_lines(logs / "odd.json", odd_plays)
+    write_lines(logs / "pages.json", other_pages)
+    write_lines(logs / "twice.json", [*again[::2], *one_moment, *unheard, *plays, *odd_plays[::-1]])
+    return folder
+
+
+SMALL_BLOCKS = "transform.BLOCK_BYTES = 5000"
+BY_STAGING = f"{SMALL_BLOCKS}\nload.drop_constraints = lambda cur: []"
+
+
+@pytest.mark.parametrize("code", [SMALL_BLOCKS, BY_STAGING], ids=["straight", "by staging"])
+def test_hostile_data_gives_the_same_by_both_loaders(start, hostile, conn, cur, tmp_path, code):
+    assert sum(path.stat().st_size > 3 * 5000 for path in hostile.rglob("*.json")) >= 3
+    outcomes = []
+    for loader in ("rows", "copy"):
+        create_tables.reset_tables(cur, conn)
+        folder = tmp_path / loader
+        status, output, errors = start(hostile, "--load", loader, code=code, folder=folder)
+        lines = output.replace(etl.LOADERS[loader].how, "").splitlines()
+        rejects = (folder / "rejected.jsonl").read_bytes()
+        tables = read_tables(cur) | {"loaded_files": read_loaded_files(cur)}
+        outcomes.append((tables, rejects, lines[:-1], status, errors))
+        conn.commit()
+    assert outcomes[0] == outcomes[1]
+    tables, rejects, _, status, errors = outcomes[0]
+    assert (status, errors) == (3, [])
+    assert len(rejects.splitlines()) == 2 * len(BROKEN + BAD_EVENTS) + len(BROKEN + BAD_SONGS) + 2
+    for entry in map(json.loads, rejects.splitlines()):
+        with open(entry["file"], "rb") as file:
+            line = next(itertools.islice(file, entry["line"] - 1, None))
+        assert entry["text"].encode(errors="surrogateescape") == line.strip()
+    assert len(tables["unmatched_songplays"]) > 5
+    assert len(tables["loaded_files"]) == len(TEXTS) + 5 + 8
+    texts = {play[6] for play in tables["songplays"]}
+    assert texts.issuperset(TEXTS)
+    matched = {play[3] for play in tables["songplays"]}
+    assert matched.issuperset({f"T{n}" for n in range(len(TEXTS))} | {"S" * 256, None})
+
+    status, output, _ = start(hostile, "--load", "copy", "--all", code=code, folder=folder)
+    assert (status, output.count("  +0\n")) == (3, 6)
+    assert read_tables(cur) | {"loaded_files": read_loaded_files(cur)} == tables
+    assert (folder / "rejected.jsonl").read_bytes() == rejects
+
+
+def test_minus_zero_is_stored_and_ranked_the_same(conn, cur, tmp_path):
+    songs = [
+        song(artist_latitude=-0.0, artist_longitude=5.0, duration=-0.0),
+        song(artist_latitude=0.0, artist_longitude=3.0, duration=0.0),
+        song(song_id="SO2", artist_id="AR2", artist_latitude=-0.0, duration=-0.0),
+    ]
+    folder = write_data(tmp_path, songs, [event(length=-0.0), event(ts=1, song="?", length=-0.0)])
+    expected = tables_by_rows(cur, conn, folder)
+    load_folder(cur, conn, folder)
+    assert repr(read_tables(cur)) == repr(expected)
+
+
+def test_the_end_of_the_year_9999_loads_where_it_is_the_next_year_already(cur, tmp_path, loader):
+    folder = write_data(tmp_path, [song()], [event(ts=transform.LAST_MS)])
+    with contextlib.closing(database.connect()) as far_east:
+        far_east.cursor().execute("SET timezone TO 'Pacific/Kiritimati'")
+        far_east.commit()
+        load_paths(far_east.cursor(), far_east, [folder / "song_data" / "000.json"], loader)
+        load_paths(far_east.cursor(), far_east, [folder / "log_data" / "events.json"], loader)
+    assert len(read_tables(cur)["songplays"]) == 1
+
+
+@pytest.mark.parametrize("table", ["artists", "songs", "users", "time", "songplays"])
+def test_tables_may_have_more_columns(conn, cur, tmp_path, add, loader, table):
+    add(f"ALTER TABLE {table} ADD COLUMN note TEXT NOT NULL DEFAULT 'none'")
+    load_folder(cur, conn, write_data(tmp_path, [song()], [event()]), loader)
+    cur.execute(f"SELECT note FROM {table}")
+    assert cur.fetchall() == [("none",)]
+
+
+# Into empty tables
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A data folder with a matched and an unmatched play, and plays given twice."""
+    events = [event(), event(ts=1, song="Other"), event(ts=2), event(ts=1, song="Other")]
+    folder = write_data(tmp_path / "data", [song(), song(song_id="SO2", title="?")], events)
+    write_lines(folder / "log_data" / "more.json", [event(ts=2), event(ts=3), event()])
+    return folder
+
+
+ADDITIONS = {
+    "nothing": "",
+    "a partial index": "CREATE INDEX ON songplays (user_agent DESC) WHERE level = 'paid'",
+    "a unique index": "CREATE UNIQUE INDEX ON time (start_time) INCLUDE (hour)",
+    "a check": "ALTER TABLE songplays ADD CONSTRAINT \"O'Hara's\" CHECK (session_id > 0)",
+    "a key": "ALTER TABLE songplays ADD UNIQUE (start_time, user_id, session_id) DEFERRABLE",
+    "a name": 'ALTER TABLE songplays RENAME CONSTRAINT songplays_pkey TO "Key of plays"',
+    "a lax foreign key": """
+        ALTER TABLE songplays DROP CONSTRAINT songplays_user_id_fkey;
+        ALTER TABLE songplays ADD FOREIGN KEY (user_id) REFERENCES users NOT VALID
+    """,
+    "a table with songs": OWN_TABLE,
+    "a table with plays": """
+        CREATE TABLE mine.notes (play BIGINT REFERENCES songplays ON DELETE SET NULL)
+    """,
+    "a table in partitions": f"""
+        {OWN_TABLE} PARTITION BY LIST (note);
+        CREATE TABLE mine.some PARTITION OF mine.favourites FOR VALUES IN ('a')
+    """,
+    "a view": """
+        CREATE VIEW mine.levels AS SELECT songplay_id, level FROM songplays GROUP BY songplay_id
+    """,
+    "a deferred trigger": """
+        CREATE FUNCTION mine.note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+        CREATE CONSTRAINT TRIGGER noted AFTER INSERT ON songs DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION mine.note()
+    """,
+}
+
+
+@pytest.mark.parametrize("addition", ADDITIONS)
+def test_all_keys_and_indexes_are_there_afterwards(conn, cur, small, add, addition):
+    expected = tables_by_rows(cur, conn, small)
+    add(ADDITIONS[addition])
+    before = read_definitions(cur)
+    load_folder(cur, conn, small)
+    assert read_definitions(cur) == before
+    assert read_tables(cur) == expected
+
+
+def test_keys_and_indexes_are_in_force_afterwards(conn, cur, tmp_path):
+    definitions = read_definitions(cur)
+    load_folder(cur, conn, write_data(tmp_path, [song()], [event(), event(ts=1, song="Other")]))
+    assert read_definitions(cur) == definitions
+    conn.commit()
+    for statement in [
+        "INSERT INTO time SELECT * FROM time",
+        "UPDATE songplays SET start_time = '2018-01-01'",
+        "UPDATE songplays SET user_id = 0",
+        "UPDATE songplays SET song_id = 'nowhere'",
+        "UPDATE unmatched_songplays SET songplay_id = -1",
+        "DELETE FROM artists",
+    ]:
+        with pytest.raises(psycopg2.IntegrityError):
+            cur.execute(statement)
+        conn.rollback()
+
+
+def test_numbers_of_plays_begin_at_1_and_go_on(conn, cur, tmp_path):
+    for number, loader in enumerate(["copy", "rows", "copy", "rows"]):
+        plays = [event(ts=10 * number + n) for n in range(10)]
+        path = write_lines(tmp_path / f"{number}.json", plays)
+        load_paths(cur, conn, [path], loader)
+        if number == 0:
+            assert read_ids(cur) == list(range(1, 11))
+    ids = read_ids(cur)
+    assert len(ids) == 40
+    cur.execute("SELECT songplay_id FROM songplays ORDER BY start_time")
+    assert [songplay_id for (songplay_id,) in cur] == ids
+    assert ids[-1] < 50
+
+
+def test_numbers_of_plays_go_on_after_those_that_were_deleted(conn, cur, tmp_path):
+    path = write_lines(tmp_path / "log.json", [event(ts=n) for n in range(10)])
+    load_paths(cur, conn, [path], "rows")
+    cur.execute("TRUNCATE songplays, users, time, unmatched_songplays")
+    conn.commit()
+    load_paths(cur, conn, [path], "copy")
+    assert read_ids(cur)[0] > 10
+
+
+# Beside other sessions
+
+
+def test_filled_tables_can_be_read_until_the_load_commits(conn, cur, other, small, tmp_path):
+    load_folder(cur, conn, small, "rows")
+    before, definitions = read_tables(cur), read_definitions(cur)
+    oids = read_constraint_oids(cur)
+    conn.commit()
+    new = write_data(tmp_path / "new", [song(song_id="SO3", title="Other")], [event(ts=9)])
+    other.execute("SET statement_timeout = '1s'")
+    seen = []
+
+    def look_and_commit():
+        seen.append((read_tables(other), read_definitions(other), read_constraint_oids(other)))
+        other.connection.commit()
+        conn.commit()
+
+    load_folder(cur, SimpleNamespace(commit=look_and_commit), new)
+    assert seen == [(before, definitions, oids)]
+    after = read_tables(other)
+    assert len(after["songplays"]) == len(before["songplays"]) + 1
+    assert after["unmatched_songplays"] == []
+
+
+def test_empty_tables_that_somebody_reads_are_loaded_all_the_same(
+    conn, cur, other, small, monkeypatch
+):
+    expected = tables_by_rows(cur, conn, small)
+    oids = read_constraint_oids(cur)
+    conn.commit()
+    monkeypatch.setattr(load, "LOCK_TIMEOUT", "100ms")
+    other.execute("SELECT FROM songplays")
+    load_folder(cur, conn, small)
+    assert read_tables(cur) == expected
+    assert read_constraint_oids(cur) == oids
+    cur.execute("SHOW lock_timeout")
+    assert cur.fetchone() == ("0",)
+
+
+@contextlib.contextmanager
+def once_it_waits(conn, act):
+    """Call a function, in a thread, as soon as this connection waits for a lock."""
+    thread = threading.Thread(target=act_once_it_waits, args=(conn.info.backend_pid, act))
+    thread.start()
+    try:
+        yield
+    finally:
+        conn.rollback()
+        thread.join()
+
+
+def act_once_it_waits(pid, act):
+    with contextlib.closing(database.connect()) as connection, connection.cursor() as watcher:
+        for _ in range(500):
+            watcher.execute("SELECT FROM pg_locks WHERE pid = %s AND NOT granted", (pid,))
+            if watcher.rowcount:
+                break
+            time.sleep(0.01)
+    act()
+
+
+def test_a_reader_of_empty_tables_who_goes_on_to_the_next_does_no_harm(conn, cur, other, small):
+    expected = tables_by_rows(cur, conn, small)
+    cur.execute("SET deadlock_timeout = '500ms'")
+    conn.commit()
+    other.execute("SELECT FROM unmatched_songplays")
+
+    def read_on():
+        other.execute("SELECT FROM songplays")
+        other.connection.commit()
+
+    with once_it_waits(conn, read_on):
+        load_folder(cur, conn, small)
+    assert read_tables(cur) == expected
+
+
+def test_tables_that_somebody_fills_while_their_lock_is_waited_for_are_not_empty(
+    conn, cur, other, small
+):
+    expected = tables_by_rows(cur, conn, small)
+    other.execute("INSERT INTO users VALUES (8, 'Zoe', 'Zorn', 'X', 'paid')")
+    with once_it_waits(conn, other.connection.commit):
+        load_folder(cur, conn, small)
+    assert read_tables(cur) == expected
+
+
+def test_somebody_who_reads_a_table_that_refers_to_ours_is_not_waited_for(
+    conn, cur, add, other, small
+):
+    expected = tables_by_rows(cur, conn, small)
+    add(OWN_TABLE)
+    cur.execute("SET statement_timeout = '4s'")
+    conn.commit()
+    other.execute("SELECT FROM mine.favourites")
+    load_folder(cur, conn, small)
+    assert read_tables(cur) == expected
+
+
+@pytest.fixture
+def guest(conn, cur, other):
+    """The second connection as a role that may read and write, but owns nothing."""
+    cur.execute(
+        """
+        CREATE ROLE guest;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO guest;
+        GRANT USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA public TO guest;
+        SET lock_timeout = '5s'
+        """
+    )
+    conn.commit()
+    other.execute("SET SESSION AUTHORIZATION guest")
+    other.connection.commit()
+    yield other
+    other.connection.close()
+    conn.rollback()
+    cur.execute("DROP OWNED BY guest; DROP ROLE guest")
+    conn.commit()
+
+
+def test_who_owns_no_table_can_load_all_the_same(conn, cur, guest, small):
+    load_folder(cur, conn, small, "rows")
+    expected = read_tables(cur)
+    cur.execute("DELETE FROM songplays; DELETE FROM users; DELETE FROM songs; DELETE FROM artists")
+    cur.execute("DELETE FROM time; DELETE FROM loaded_files")
+    oids, definitions = read_constraint_oids(cur), read_definitions(cur)
+    conn.commit()
+    load_folder(guest, guest.connection, small)
+    assert read_tables(cur) == expected
+    assert (read_constraint_oids(cur), read_definitions(cur)) == (oids, definitions)
+
+
+# A load that dies
+
+
+def die(statement):
+    """Return code that executes a statement by another connection before plays are loaded."""
+    return f"""
+import contextlib, database
+load_plays = load.CopyLoader.load_plays
+def load_plays_after_all(self, *parts):
+    load_plays(self, *parts)
+    with contextlib.closing(database.connect()) as other:
+        other.cursor().execute({statement!r}, (self.cur.connection.info.backend_pid,))
+    load_plays(self, *parts)
+load.CopyLoader.load_plays = load_plays_after_all
+"""
+
+
+RAISE = """
+def fail(self): raise etl.LoadError("as the test wants it")
+load.CopyLoader.finish = fail
+"""
+TERMINATE = "SELECT pg_terminate_backend(%s)"
+
+
+@pytest.mark.parametrize("filled", [False, True], ids=["empty", "filled"])
+@pytest.mark.parametrize(
+    ("code", "check", "arguments", "message"),
+    [
+        (RAISE, None, [], "as the test wants it"),
+        (die(TERMINATE), None, [], "; nothing was loaded"),
+        ("", "songplays ADD CONSTRAINT bad CHECK (session_id <> 9)", [], "violates check"),
+        ("", "users ADD CONSTRAINT bad CHECK (user_id <> 9)", [], "violates check"),
+        ("", None, ["--strict"], "z.json, line 2: "),
+        ("", None, ["--rejects", "."], "can't record rejected lines in ."),
+    ],
+    ids=["exception", "terminated", "check of plays", "check of users", "strict", "rejects"],
+)
+def test_a_load_that_dies_leaves_everything_as_it_was(
+    start, conn, cur, small, tmp_path, filled, code, check, arguments, message
+):
+    if filled:
+        load_folder(cur, conn, small, "rows")
+    new = write_data(
+        tmp_path / "new",
+        [song(song_id="SO3", title="Other")],
+        [event(ts=9), event(ts=1, song="Other")],
+    )
+    last = write_lines(new / "log_data" / "z.json", [event(userId="9", sessionId=9), '{"cut'])
+    if check:
+        cur.execute(f"ALTER TABLE {check}")
+    before = read_tables(cur), read_definitions(cur), read_loaded_files(cur)
+    conn.commit()
+    status, output, errors = start(new, "--load", "copy", *arguments, code=code)
+    assert status == 1
+    assert len(errors) == 1 and message in errors[0], errors
+    assert output.count("\n") == 1
+    assert (read_tables(cur), read_definitions(cur), read_loaded_files(cur)) == before
+    if check:
+        cur.execute(f"ALTER TABLE {check.split()[0]} DROP CONSTRAINT bad")
+    conn.commit()
+    status, output, errors = start(new, "--load", "copy")
+    assert (status, errors) == (3, [])
+    tables = read_tables(cur)
+    assert len(tables["songplays"]) == len(before[0]["songplays"]) + (2 if filled else 3)
+    assert [play[3] for play in tables["songplays"] if play[0].microsecond == 1000] == ["SO3"]
+    assert last in {row[0] for row in read_loaded_files(cur)}
+
+
+# Which loader
+
+
+def test_much_data_goes_by_copy(monkeypatch):
+    def jobs_of(*sizes):
+        files = {str(n): etl.File(str(n), size, LONG_AGO) for n, size in enumerate(sizes)}
+        return {"song": etl.Job(None, {}, None), "log": etl.Job(None, files, None)}
+
+    most = etl.ROWS_BYTES
+    assert [etl.choose_loader("auto", jobs_of(*sizes)) for sizes in [(), (most,), (most, 1)]] == [
+        *("rows", "rows", "copy")
+    ]
+    assert etl.choose_loader("rows", jobs_of(most + 1)) == "rows"
+    assert etl.choose_loader("copy", jobs_of(1)) == "copy"
+    monkeypatch.setattr(etl, "ROWS_BYTES", 5)
+    assert [etl.choose_loader("auto", jobs_of(*sizes)) for sizes in [(3, 2), (3, 3)]] == [
+        *("rows", "copy")
+    ]
+
+
+def test_the_first_line_says_how_data_is_loaded(start, small, cur):
+    size = sum(path.stat().st_size for path in small.rglob("*.json"))
+    status, output, errors = start(small, code=f"etl.ROWS_BYTES = {size - 1}")
+    assert (status, errors) == (0, [])
+    assert output.splitlines()[0].endswith(", by COPY")
+    rows = len(read_tables(cur)["songplays"])
+    cur.connection.commit()
+    status, output, errors = start(small, "--all", code=f"etl.ROWS_BYTES = {size}")
+    assert (status, errors) == (0, [])
+    assert output.splitlines()[0].endswith(", row by row")
+    assert len(read_tables(cur)["songplays"]) == rows == 4
+
+
+# A large file that can't be read in its middle
+
+
+@pytest.fixture
+def torn(monkeypatch):
+    """Makes the files of this name unreadable from the second block on, or from any position."""
+    monkeypatch.setattr(transform, "BLOCK_BYTES", 2000)
+    read_span = transform.read_span
+    starts = [2000, 4000]
+
+    def read_torn_span(span, filesystem=None):
+        if span.file.endswith("torn.json") and span.start in starts:
+            raise OSError(5, "Input/output error")
+        return read_span(span, filesystem)
+
+    monkeypatch.setattr(transform, "read_span", read_torn_span)
+    return starts
+
+
+def large(**changes):
+    return [event(ts=100 + n, location="x" * 400) | changes for n in range(12)]
+
+
+def assert_leaves_out(cur, conn, capsys, folder, torn, loader, rejects=os.devnull):
+    """Check that of a folder all is loaded but for the torn file; return the Tallies."""
+    others = [path for path in sorted(folder.rglob("*.json")) if path != torn]
+    load_paths(cur, conn, others, "rows")
+    expected = read_tables(cur), read_loaded_files(cur)
+    create_tables.reset_tables(cur, conn)
+    tallies = load_paths(cur, conn, sorted([*others, torn]), loader, rejects)
+    assert (read_tables(cur), read_loaded_files(cur)) == expected
+    assert capsys.readouterr().err == f"etl.py: can't read {torn}: Input/output error\n"
+    assert sum(tally.unreadable for tally in tallies.values()) == 1
+    assert sum(tally.files for tally in tallies.values()) == len(others)
+    return tallies
+
+
+@pytest.mark.parametrize("starts", [[2000], [0], [4000], [0, 2000, 4000]])
+def test_a_torn_log_file_is_left_out_whole(conn, cur, small, torn, capsys, loader, starts):
+    torn[:] = starts
+    path = small / "log_data" / "g torn.json"
+    write_lines(path, large(userId="77"))
+    write_lines(small / "log_data" / "h.json", [event(ts=5)])
+    assert_leaves_out(cur, conn, capsys, small, path, loader)
+
+
+def test_a_torn_song_file_is_left_out_whole(conn, cur, small, torn, capsys, loader):
+    path = small / "song_data" / "0 torn.json"
+    write_lines(path, [song(song_id=f"X{n}", title="Other", year=0) for n in range(30)])
+    assert_leaves_out(cur, conn, capsys, small, path, loader)
+
+
+def test_the_moments_of_a_torn_file_are_those_of_the_next_file_too(
+    conn, cur, small, torn, capsys, loader
+):
+    path = small / "log_data" / "g torn.json"
+    write_lines(path, large())
+    write_lines(small / "log_data" / "h.json", [event(ts=100), event(ts=101)])
+    assert_leaves_out(cur, conn, capsys, small, path, loader)
+
+
+def test_the_bad_lines_of_a_torn_file_are_not_set_aside(
+    conn, cur, small, torn, capsys, tmp_path, loader
+):
+    path = small / "log_data" / "g torn.json"
+    write_lines(path, ["bad", *large()])
+    write_lines(small / "log_data" / "h.json", ["worse"])
+    rejects = tmp_path / "rejected.jsonl"
+    tallies = assert_leaves_out(cur, conn, capsys, small, path, loader, rejects)
+    assert [json.loads(line)["text"] for line in rejects.read_text().splitlines()] == ["worse"]
+    assert tallies["log"].rejected == 1
+
+
+def test_small_files_that_cannot_be_read_are_left_out_of_their_block(
+    conn, cur, small, torn, capsys, loader, monkeypatch
+):
+    monkeypatch.setattr(transform, "BLOCK_BYTES", 1 << 20)
+    torn[:] = [0]
+    path = small / "log_data" / "g torn.json"
+    write_lines(path, [event(ts=77)])
+    assert_leaves_out(cur, conn, capsys, small, path, loader)
+
+
+def test_readers_that_fail_for_no_fault_of_a_file_end_the_run(conn, cur, small, torn, loader):
+    files = {}
+    for number in range(3):
+        path = write_lines(small / "log_data" / f"{number}.json", large(userId=str(number)))
+        files[path] = etl.File(path, os.path.getsize(path), LONG_AGO)
+
+    def read_some(files):
+        yield from itertools.islice(load.read_blocks(files, encode=loader == "copy"), 4)
+        raise TimeoutError  # which is an OSError, such as a cluster's
+
+    torn.clear()
+    job = etl.Job(etl.process_log_file, files, etl.Tally(etl.RejectFile(os.devnull)))
+    with pytest.raises((etl.LoadError, TimeoutError)):
+        etl.LOADERS[loader].load(cur, conn, {"log": job}, read_some)
+
+
+# Reading ahead
+
+
+class Future:
+    """What a part of a plan will be read as, but only when it is asked for."""
+
+    def __init__(self, read, part):
+        self.read, self.part, self.state = read, part, "under way"
+
+    def result(self):
+        self.state = "done"
+        return self.read(*self.part)
+
+    def cancel(self):
+        self.state = "cancelled"
+
+
+class Executor:
+    def __init__(self):
+        self.futures = []
+
+    def submit(self, read, *part):
+        self.futures.append(Future(read, part))
+        return self.futures[-1]
+
+    def count(self, state):
+        return sum(future.state == state for future in self.futures)
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 4])
+def test_a_slow_loader_makes_the_readers_wait(ahead):
+    executor, taken = Executor(), []
+    plan = ((taken.append(n), n) for n in range(20))
+    blocks = load.read_ahead(lambda _, n: -n, plan, executor, ahead)
+    for number, block in enumerate(blocks):
+        assert block == -number
+        assert executor.count("under way") == min(ahead, 19 - number)
+        assert len(taken) == len(executor.futures) == min(number + 1 + ahead, 20)
+    assert executor.count("done") == 20
+
+
+def test_what_is_not_needed_is_not_read():
+    executor = Executor()
+    blocks = load.read_ahead(lambda n: n, ((n,) for n in range(20)), executor, 4)
+    assert [next(blocks), next(blocks)] == [0, 1]
+    blocks.close()
+    assert [future.state for future in executor.futures] == ["done"] * 2 + ["cancelled"] * 4
+
+
+def test_a_reader_that_fails_stops_the_others():
+    executor = Executor()
+    blocks = load.read_ahead(lambda n: 1 / (n - 1), ((n,) for n in range(20)), executor, 4)
+    assert next(blocks) == -1
+    with pytest.raises(ZeroDivisionError):
+        next(blocks)
+    assert (executor.count("under way"), executor.count("cancelled")) == (0, 4)
+
+
+def test_without_an_executor_blocks_are_read_one_by_one():
+    taken = []
+    blocks = load.read_ahead(lambda n: taken.append(n) or n, ((n,) for n in range(5)), None, 4)
+    assert (next(blocks), next(blocks)) == (0, 1)
+    assert taken == [0, 1]
+
+
+# The encoding
+
+
+TYPES = {
+    "integer": (pa.int32(), [0, 1, -1, 2**31 - 1, -(2**31), None]),
+    "bigint": (pa.int64(), [0, 1, -1, 2**63 - 1, -(2**63), None]),
+    "double precision": (pa.float64(), [0.0, -0.0, 1e300, -5e-324, 0.1 + 0.2, None]),
+    "text": (pa.string(), ["", "a\tb\\\r\n\\N\\.", "é🎵", "x" * 70_000, "\x01", None]),
+    "timestamptz": (
+        pa.timestamp("ms", "UTC"),
+        [0, 1, transform.LAST_MS, 946_684_800_000, 946_684_799_999, None],
+    ),
+}
+ALL_NULL = {name: (type_, [None] * 6) for name, (type_, _) in TYPES.items()}
+
+
+def frame_of(columns):
+    arrays = [pa.array(values, type_) for type_, values in columns.values()]
+    names = [f"n{position}" for position in range(len(columns))]
+    pieces = pa.array([0] * len(arrays[0]))
+    table = pa.table([pieces, *arrays], names=["piece", *names])
+    return table.to_pandas(types_mapper=pd.ArrowDtype)
+
+
+def values_of(frame):
+    """Return the rows of a frame as Python values, in its order."""
+    columns = [pa.array(frame[name]).to_pylist() for name in frame.columns[1:]]
+    return list(zip(*columns, strict=True))
+
+
+CUTS = {
+    "all": lambda frame: frame,
+    "none": lambda frame: frame[:0],
+    "one": lambda frame: frame[3:4],
+    "the middle": lambda frame: frame[1:5],
+    "some": lambda frame: frame[[True, False, True, True, False, True]],
+    "in two chunks": lambda frame: pd.concat([frame[4:], frame[:3]]),
+    "backwards": lambda frame: frame[::-1],
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("columns", [TYPES, ALL_NULL], ids=["values", "nulls"])
+def test_copy_stores_what_was_encoded(cur, columns, cut):
+    frame = CUTS[cut](frame_of(columns))
+    names = ", ".join(f"n{position} {name}" for position, name in enumerate(columns))
+    cur.execute(f"CREATE TEMP TABLE encoded ({names}, n SERIAL)")
+    names = ", ".join(frame.columns[1:])
+    load.copy(
+        cur, f"COPY encoded ({names}) FROM STDIN (FORMAT binary)", transform.encode_rows(frame)
+    )
+    cur.execute(f"SELECT {names} FROM encoded ORDER BY n")
+    assert [list(map(show, row)) for row in cur] == [
+        list(map(show, row)) for row in values_of(frame)
+    ]
+
+
+def show(value):
+    """Return a value as text that tells zero from minus zero, but not one UTC from another."""
+    return value.isoformat() if hasattr(value, "isoformat") else repr(value)
+
+
+@pytest.mark.parametrize("bounds", [(0, 4), (0, 0), (2, 2), (1, 3), (3, 4)])
+def test_copy_stores_some_of_the_rows_that_were_encoded(cur, bounds):
+    frame = frame_of({"text": (pa.string(), ["a", None, "", "b"])})
+    start, end = bounds
+    cur.execute("CREATE TEMP TABLE encoded (word TEXT, n SERIAL)")
+    rows = transform.encode_rows(frame)[start:end]
+    load.copy(cur, "COPY encoded (word) FROM STDIN (FORMAT binary)", rows)
+    cur.execute("SELECT word FROM encoded ORDER BY n")
+    assert [word for (word,) in cur] == ["a", None, "", "b"][start:end]
