@@ -80,19 +80,19 @@ def list_files(folder, on_error, filesystem=None):
     return sorted(
         File(uri, size, datetime.fromtimestamp(min(max(modified, 0), LATEST), UTC))
         for uri, size, modified in found
-        if uri.endswith(".json")
     )
 
 
 def list_local(folder, on_error, _):
-    """Yield path, bytes and modification time in seconds of the files below a local folder."""
+    """Yield path, bytes and modification time in seconds of the *.json below a local folder."""
     seen = set()
     for root, folders, names in os.walk(folder, onerror=on_error, followlinks=True):
         if os.path.realpath(root) in seen:
             folders.clear()
             continue
         seen.add(os.path.realpath(root))
-        for path in (os.path.join(root, name) for name in names):
+        for name in filter(is_json, names):
+            path = os.path.join(root, name)
             try:
                 info = os.stat(path)
                 yield path, info.st_size, info.st_mtime
@@ -101,7 +101,7 @@ def list_local(folder, on_error, _):
 
 
 def list_stored(folder, on_error, filesystem):
-    """Yield URI, bytes and modification time in seconds of the files below a folder of a store."""
+    """Yield URI, bytes and modification time in seconds of the *.json below a folder of a store."""
     from pyarrow.fs import FileSelector, FileType
 
     scheme, _, path = folder.partition("://")
@@ -111,8 +111,12 @@ def list_stored(folder, on_error, filesystem):
         on_error(OSError(error.errno, error.strerror or str(error), folder))
         return
     for info in found:
-        if info.type == FileType.File:
+        if info.type == FileType.File and is_json(info.path):
             yield f"{scheme}://{info.path}", info.size, info.mtime.timestamp()
+
+
+def is_json(name):
+    return name.endswith(".json")
 
 
 def find_storage(data):
@@ -386,23 +390,31 @@ def load_copy(cur, conn, jobs, read):
         loader = load.CopyLoader(cur)
         loads = {"song": loader.load_songs, "log": loader.load_plays}
         groups = itertools.groupby(read_jobs(jobs, read), key=load.kind_and_file)
-        facts = [
-            (jobs[kind], copy_blocks(loader, jobs[kind], blocks, loads[kind]))
+        loaded = [
+            (jobs[kind], *copy_blocks(loader, jobs[kind], blocks, loads[kind]))
             for (kind, _), blocks in groups
         ]
+        started = time.monotonic()
         loader.finish()
+        share = (time.monotonic() - started) / max(1, len(loaded))
+        facts = [
+            (job, job.record(cur, reports, seconds + share)) for job, reports, seconds in loaded
+        ]
         conn.commit()
         for job, facts_of_files in facts:
             job.count_loaded(facts_of_files)
     except psycopg2.Error as error:
         remedy = "nothing was loaded; --load rows stops at the file that causes it"
         raise LoadError(f"{database.one_line(error)}; {remedy}") from error
+    except LoadError:
+        conn.rollback()
+        raise
 
 
 def copy_blocks(loader, job, blocks, load_part):
-    """Load Blocks, one of several files or several of one file, and return what Job.record does.
+    """Load Blocks, one of several files or several of one file, but for what can't be read.
 
-    What can't be read is left out.
+    Returns the LoadReports, {uri: report}, and the seconds it took.
     """
     import load
 
@@ -416,9 +428,9 @@ def copy_blocks(loader, job, blocks, load_part):
     except load.UnreadableFile as error:
         loader.undo()
         job.tally.leave_out(*error.args)
-        return []
+        reports = {}
     job.tally.set_aside([reject for report in reports.values() for reject in report.rejects])
-    return job.record(loader.cur, reports, time.monotonic() - started)
+    return reports, time.monotonic() - started
 
 
 # Retry: lines set aside that have been corrected
@@ -428,7 +440,7 @@ def retry(cur, conn, arguments, log):
     """Load the lines of a file of rejects that are good by now, and keep the others in it."""
     import load
 
-    path = Path(arguments.retry)
+    path = Path(arguments.retry).resolve()
     entries = read_rejects(path)
     log.say(f"Retrying {count(len(entries), 'line', 'lines')} of {path} into {target(conn)}")
     loads = {kind: func for func, kind in KINDS.items()}
@@ -462,9 +474,8 @@ def read_rejects(path):
             file, text = entry["file"], entry["text"].encode(errors="surrogateescape")
             entries.append((kind_of_path(file), file, int(entry["line"]), text))
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise LoadError(
-                f"{path}, line {number}: no line set aside; nothing was loaded"
-            ) from None
+            message = f"{path}, line {number} is no entry of rejects; nothing was loaded"
+            raise LoadError(message) from None
     return entries
 
 

@@ -33,6 +33,7 @@ from sql_queries import (
     load_lock_select,
     lock_timeout_reset,
     lock_timeout_set,
+    marked_indexes_select,
     next_songplay_select,
     renamed_songs_select,
     savepoint_rollback,
@@ -438,8 +439,8 @@ CANNOT_ALTER = (
 
 
 def drop_constraints_of_locked_tables(cur):
-    """Drop what slows COPY down and return how to restore it; nothing if a table has rows now."""
-    if not fetch_value(cur, tables_are_empty_select):
+    """Drop what slows COPY down and return how to restore it; nothing if that can't be done."""
+    if not fetch_value(cur, tables_are_empty_select) or fetch_value(cur, marked_indexes_select):
         cur.execute(savepoint_rollback)
         return []
     cur.execute(constraints_select)

@@ -524,6 +524,23 @@ ORDER BY place, restore
 # Until autovacuum comes by, queries would be planned as if the tables were still empty.
 tables_analyze = "ANALYZE songplays, users, songs, artists, time, unmatched_songplays"
 
+# Whether a key or index has something that its definition doesn't tell, and that would be lost.
+marked_indexes_select = """
+SELECT EXISTS (
+    SELECT FROM pg_index
+    JOIN pg_class ON pg_class.oid = pg_index.indexrelid
+    LEFT JOIN pg_constraint ON pg_constraint.conindid = pg_index.indexrelid
+    WHERE indrelid IN ('songplays'::regclass, 'time'::regclass, 'unmatched_songplays'::regclass)
+      AND (
+          indisreplident
+          OR indisclustered
+          OR reltablespace <> 0
+          OR obj_description(indexrelid, 'pg_class') IS NOT NULL
+          OR obj_description(pg_constraint.oid, 'pg_constraint') IS NOT NULL
+      )
+)
+"""
+
 deferred_triggers_run = "SET CONSTRAINTS ALL IMMEDIATE"
 
 next_songplay_select = "SELECT nextval(pg_get_serial_sequence('songplays', 'songplay_id'))"

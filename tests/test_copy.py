@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import threading
-import time
 from types import SimpleNamespace
 
 import pandas as pd
@@ -114,6 +113,11 @@ def read_definitions(cur):
         FROM pg_attribute
         WHERE attrelid IN ('songplays'::regclass, 'time'::regclass, 'unmatched_songplays'::regclass)
           AND attnum > 0
+        UNION ALL
+        SELECT indrelid::regclass::text, indexrelid::regclass::text,
+               format('%s %s %s', indisreplident, indisclustered, obj_description(indexrelid)), true
+        FROM pg_index
+        WHERE indrelid IN ('songplays'::regclass, 'time'::regclass, 'unmatched_songplays'::regclass)
         ORDER BY 1, 2, 3
         """
     )
@@ -327,6 +331,8 @@ ADDITIONS = {
     "a view": """
         CREATE VIEW mine.levels AS SELECT songplay_id, level FROM songplays GROUP BY songplay_id
     """,
+    "a replica identity": "ALTER TABLE songplays REPLICA IDENTITY USING INDEX songplays_pkey",
+    "a comment": "COMMENT ON INDEX songplays_start_time_idx IS 'for plays by time'",
     "a deferred trigger": """
         CREATE FUNCTION mine.note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
         CREATE CONSTRAINT TRIGGER noted AFTER INSERT ON songs DEFERRABLE INITIALLY DEFERRED
@@ -416,7 +422,7 @@ def test_empty_tables_that_somebody_reads_are_loaded_all_the_same(
     expected = tables_by_rows(cur, conn, small)
     oids = read_constraint_oids(cur)
     conn.commit()
-    monkeypatch.setattr(load, "LOCK_TIMEOUT", "100ms")
+    monkeypatch.setattr(load, "PATIENCE_SECONDS", 0.3)
     other.execute("SELECT FROM songplays")
     load_folder(cur, conn, small)
     assert read_tables(cur) == expected
@@ -427,29 +433,33 @@ def test_empty_tables_that_somebody_reads_are_loaded_all_the_same(
 
 @contextlib.contextmanager
 def once_it_waits(conn, act):
-    """Call a function, in a thread, as soon as this connection waits for a lock."""
-    thread = threading.Thread(target=act_once_it_waits, args=(conn.info.backend_pid, act))
+    """Call a function, in a thread, as soon as this connection waits for a lock, if it does."""
+    done = threading.Event()
+    thread = threading.Thread(target=act_once_it_waits, args=(conn.info.backend_pid, act, done))
     thread.start()
     try:
         yield
     finally:
+        done.set()
         conn.rollback()
         thread.join()
 
 
-def act_once_it_waits(pid, act):
+def act_once_it_waits(pid, act, done):
     with contextlib.closing(database.connect()) as connection, connection.cursor() as watcher:
-        for _ in range(500):
+        while not done.wait(0.01):
             watcher.execute("SELECT FROM pg_locks WHERE pid = %s AND NOT granted", (pid,))
             if watcher.rowcount:
+                act()
                 break
-            time.sleep(0.01)
-    act()
 
 
-def test_a_reader_of_empty_tables_who_goes_on_to_the_next_does_no_harm(conn, cur, other, small):
+def test_a_reader_of_empty_tables_who_goes_on_to_the_next_does_no_harm(
+    conn, cur, other, small, monkeypatch
+):
     expected = tables_by_rows(cur, conn, small)
-    cur.execute("SET deadlock_timeout = '500ms'")
+    monkeypatch.setattr(load, "PATIENCE_SECONDS", 0.3)
+    cur.execute("SET deadlock_timeout = '100ms'")
     conn.commit()
     other.execute("SELECT FROM unmatched_songplays")
 
@@ -462,19 +472,28 @@ def test_a_reader_of_empty_tables_who_goes_on_to_the_next_does_no_harm(conn, cur
     assert read_tables(cur) == expected
 
 
-def test_tables_that_somebody_fills_while_their_lock_is_waited_for_are_not_empty(
-    conn, cur, other, small
+def test_tables_that_somebody_fills_before_they_are_locked_are_not_empty(
+    conn, cur, other, small, monkeypatch
 ):
     expected = tables_by_rows(cur, conn, small)
     other.execute("INSERT INTO users VALUES (8, 'Zoe', 'Zorn', 'X', 'paid')")
-    with once_it_waits(conn, other.connection.commit):
-        load_folder(cur, conn, small)
+
+    def fetch_value_and_commit(cur, query, *parameters):
+        value = fetch_value(cur, query, *parameters)
+        if query == load.tables_are_empty_select:
+            other.connection.commit()
+        return value
+
+    fetch_value = load.fetch_value
+    monkeypatch.setattr(load, "fetch_value", fetch_value_and_commit)
+    load_folder(cur, conn, small)
     assert read_tables(cur) == expected
 
 
 def test_somebody_who_reads_a_table_that_refers_to_ours_is_not_waited_for(
-    conn, cur, add, other, small
+    conn, cur, add, other, small, monkeypatch
 ):
+    monkeypatch.setattr(load, "PATIENCE_SECONDS", 0.3)
     expected = tables_by_rows(cur, conn, small)
     add(OWN_TABLE)
     cur.execute("SET statement_timeout = '4s'")

@@ -217,6 +217,7 @@ def test_a_file_larger_than_a_block_is_read_in_several(tmp_path, monkeypatch):
 def test_files_are_listed_in_order_and_by_their_ending(tmp_path):
     for name in ("b/2.json", "a/x/1.json", "b/10.json", "a.json", "c.jsonl", "d.txt"):
         write_lines(tmp_path / name, [])
+    (tmp_path / "broken.txt").symlink_to("nowhere")
     paths = [file.uri.removeprefix(str(tmp_path)) for file in etl.list_files(tmp_path, None)]
     assert paths == ["/a.json", "/a/x/1.json", "/b/10.json", "/b/2.json"]
 
