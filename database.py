@@ -76,9 +76,10 @@ def connect_patiently(seconds):
         try:
             return connect()
         except ServerUnreachable as error:
-            if time.monotonic() + pause > deadline:
+            pause = min(pause, deadline - time.monotonic())
+            if pause <= 0:
                 raise
-            print(f"{script_name()}: {one_line(error)}; next try in {pause:g} s", file=sys.stderr)
+            print(f"{script_name()}: {one_line(error)}; next try in {pause:.1f} s", file=sys.stderr)
         time.sleep(pause)
         pause *= 2
 

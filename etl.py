@@ -16,7 +16,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -197,7 +196,7 @@ class RejectFile:
 
     def read_entries(self):
         """Return the entries that the file holds, having ended the last line if it was cut off."""
-        text = self.path.read_text("utf-8", errors="replace") if self.path.exists() else ""
+        text = self.path.read_text("utf-8", errors="replace") if self.path.is_file() else ""
         if text and not text.endswith("\n"):
             self.append(["\n"])
         return set(text.splitlines(keepends=True))
@@ -465,16 +464,18 @@ def read_rejects(path):
     """Return the entries of a file of rejects as (kind, file, line, text). Raises LoadError."""
     entries = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise LoadError(f"can't read {path}: {getattr(error, 'strerror', None) or error}") from None
+    if not lines[-1]:
+        lines.pop()  # what follows the last line's end
     for number, line in enumerate(lines, 1):
         try:
             entry = json.loads(line)
             file, text = entry["file"], entry["text"].encode(errors="surrogateescape")
             entries.append((kind_of_path(file), file, int(entry["line"]), text))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            message = f"{path}, line {number} is no entry of rejects; nothing was loaded"
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            message = f"{path}, line {number}: this is no line set aside; nothing was loaded"
             raise LoadError(message) from None
     return entries
 
@@ -489,14 +490,15 @@ def kind_of_path(path):
 
 def replace_rejects(path, rejects):
     """Write the rejects to the file in place of what it holds, at once or not at all."""
+    new = path.with_name(f"{path.name}.new")
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-            file.writelines(RejectFile.entry(reject) for reject in rejects)
-            file.flush()
+        new.write_text("".join(map(RejectFile.entry, rejects)), encoding="ascii", newline="\n")
+        with open(new, "rb+") as file:
             os.fsync(file.fileno())
-        shutil.copymode(path, file.name)
-        os.replace(file.name, path)
+        shutil.copymode(path, new)
+        new.replace(path)
     except OSError as error:
+        new.unlink(missing_ok=True)
         message = f"the lines are loaded, but {path} can't be rewritten: {error.strerror}"
         raise LoadError(message) from None
 

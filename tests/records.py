@@ -3,7 +3,7 @@
 import functools
 import json
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import create_tables
@@ -52,6 +52,11 @@ def song(**changes):
 
 def event(**changes):
     return EVENT | changes
+
+
+def moment(ts):
+    """Return a time in milliseconds since 1970 as Postgres returns it."""
+    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=ts)
 
 
 def write_lines(path, records):

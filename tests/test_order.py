@@ -8,10 +8,9 @@ reading of the rules gives.
 
 from itertools import count
 
-import pandas as pd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from records import event, load_file, read_tables, song, write_lines
+from records import event, load_file, moment, read_tables, song, write_lines
 
 from sql_queries import table_names
 
@@ -124,10 +123,6 @@ USER = ["firstName", "lastName", "gender", "level"]
 USER_FACTS = ["firstName", "lastName", "gender"]
 PLAY = ["level", "location", "userAgent", "song", "artist", "length"]
 PLAY_FACTS = PLAY[1:]
-
-
-def moment(ts):
-    return pd.Timestamp(ts, unit="ms", tz="UTC")
 
 
 def best_by(key, records, facts, values):

@@ -1,0 +1,569 @@
+"""Fuzzing: whatever bytes a file holds, each of its lines is loaded or set aside, and rightly.
+
+Files are made of songs and log events whose fields are exchanged, doubled, left out or misspelt,
+and whose bytes are then flipped, cut and joined. What must become of each line is for an oracle to
+say: Python's json module, and the rules of transform.py once more in plain Python.
+
+    SPARKIFY_FUZZ=100 pytest tests/test_fuzz.py
+
+tries a hundred times as many files as usual, and other ones each time: usually they are the same.
+"""
+
+import codecs
+import contextlib
+import functools
+import json
+import math
+import os
+import re
+from collections import defaultdict
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+from records import LONG_AGO, event, read_tables, song, write_lines
+
+import etl
+import load
+import transform
+from sql_queries import table_names
+
+TIMES = int(os.environ.get("SPARKIFY_FUZZ", "1"))
+EXAMPLES, LOADED_EXAMPLES = 200, 20
+
+# Files that are wrong in every way
+
+KNOWN = {"song": list(song()), "log": list(event())}
+ODD_NAMES = ["x", "", "TS", "ts ", "\\u0074s", "song\\u005fid", "ts\\u0000", "\\ud800", "é", "a\tb"]
+NUMBERS = [
+    *(
+        "0",
+        "-0",
+        "-0.0",
+        "0.0",
+        "1",
+        "-1",
+        "1.0",
+        "1.5",
+        "1e3",
+        "1e22",
+        "5e-324",
+        "1e-400",
+        "1E308",
+    ),
+    *("1e999", "-1E400", "0e999", "0.1e309", "18e307", "0.00001e312", "9" * 25, "-" + "9" * 400),
+    *("2147483647", "2147483648", "-2147483648", "-2147483649", "1541106106796.5"),
+    *("9223372036854775807", "9223372036854775808", "-9223372036854775808", "-9223372036854775809"),
+    *(
+        "253402300799999",
+        "253402300800000",
+        "0." + "3" * 50,
+        "1" * 30 + ".5",
+        "1e",
+        "1.",
+        ".5",
+        "-",
+    ),
+    *("01", "+1", "0x1", "1_0", "NaN", "-NaN", "Infinity", "-Infinity", "Inf", "Infinit", "nan"),
+]
+TEXTS = [
+    *('""', '" "', '"8"', '"08"', '"8 "', '"2147483647"', '"2147483648"', '"99999999999"', '"٨"'),
+    *('"NextSong"', '"Home"', '"nextsong"', '"free"', '"\\u0000"', '"a\\u0000b"', '"\\N"', '"\\.'),
+    *('"\\ud83c\\udfb5"', '"\\ud83c"', '"\\udfb5"', '"\\udfb5\\ud83c"', '"\\ud83c\\u0041"', "'x'"),
+    *('"\u2028\u2029\x85"', '"\x7f"', '"\ufeff"', '"\uffff🎵"', '"\x01"', '"\t"', '"\\u00E9"'),
+    *('"{}"', '"}\\n{"', '"}{"', '"\\\\"', '"\\"', '"\\/\\b\\f\\n\\r\\t"', '"\\x41"', '"\\u12"'),
+    *(f'"{"S" * 256}"', f'"{"S" * 257}"', f'"{"é" * 256}"', f'"{"🎵" * 257}"'),
+]
+OTHERS = [
+    *("null", "true", "false", "True", "undefined", "", "[]", "{}", "[1,]", "[,]", '{"a"}'),
+    *('[1, {"ts": 2}]', '{"ts": 1, "ts": 2}', '{"": [null]}', "/**/", "[" * 300 + "]" * 300),
+    *('{"a":' * 300 + "1" + "}" * 300, "[{" * 100, "}", "]"),
+]
+TOKENS = [
+    *(
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b",",
+        b":",
+        b'"',
+        b"\\",
+        b"}{",
+        b"}\n{",
+        b"\n",
+        b"\n\n",
+        b"\r",
+        b"\r\n",
+    ),
+    *(
+        b" ",
+        b"\t",
+        b"\x0b",
+        b"\0",
+        b"\x85",
+        b"\xc2\x85",
+        b"\xe2\x80\xa8",
+        b"\xff",
+        b"\xc3",
+        b"\xf0\x9f",
+    ),
+    *(
+        b"\xef\xbb\xbf",
+        b"\xed\xa0\x80",
+        b"\xc0\x80",
+        b"\xf4\x90\x80\x80",
+        b"\xff\xfe",
+        b"/*",
+        b"//",
+    ),
+    *(
+        b"null",
+        b"NaN",
+        b"-",
+        b"0",
+        b"e999",
+        b".5",
+        b"9" * 30,
+        b"\\u0000",
+        b"\\ud800",
+        b"\\n",
+        b"''",
+    ),
+    *(b'"ts":', b'"ts":1,', b'"song_id":"",', b'"x":', b"{}", b"[]", b'"",', b"\0}", b"{\0"),
+]
+BASES = {
+    "song": [song(), song(song_id="SO2", artist_id="AR2", year=0), song(artist_location=None)],
+    "log": [
+        event(),
+        event(ts=1, sessionId=8),
+        event(ts=2, song=None, artist=None, length=None),
+        event(page="Home", userId="", level=None, sessionId=None, length=None),
+    ],
+}
+
+places = st.integers(0, 1000)
+values = st.one_of(
+    st.sampled_from(NUMBERS),
+    st.sampled_from(TEXTS),
+    st.sampled_from(OTHERS),
+    st.text(max_size=5).map(json.dumps),
+    st.integers().map(str),
+    st.floats().map(json.dumps),
+)
+changes = st.tuples(
+    st.sampled_from(["set", "set", "add", "drop"]),
+    places,
+    st.one_of(places, st.sampled_from(ODD_NAMES)),
+    values,
+)
+damages = st.one_of(
+    st.tuples(st.just("insert"), places, st.sampled_from(TOKENS)),
+    st.tuples(st.just("overwrite"), places, st.binary(min_size=1, max_size=2)),
+    st.tuples(st.just("flip"), places, st.integers(0, 7)),
+    st.tuples(st.just("delete"), places, st.sampled_from([1, 2, 5, 50, 1000])),
+    st.tuples(st.just("repeat"), places, st.integers(1, 50)),
+)
+seldom = st.sampled_from([0, 1, 1, 1, 2, 3])
+blanks = st.sampled_from([" ", " ", "", "\t", "\r"])
+line_ends = st.sampled_from([b"\n"] * 8 + [b"\r\n", b"\n\n", b" \n\t", b"\r", b"", b"\n \r\n"])
+
+
+@st.composite
+def lines(draw, kind):
+    """A record as a line, as it is or with changes to its fields or damage to its bytes."""
+    fields = [(json.dumps(k), json.dumps(v)) for k, v in draw(st.sampled_from(BASES[kind])).items()]
+    for _ in range(draw(seldom)):
+        change(fields, KNOWN[kind], *draw(changes))
+    blank = draw(blanks)
+    text = "{" + f",{blank}".join(f"{name}:{blank}{value}" for name, value in fields) + "}"
+    return draw_damage(draw, text.encode(), max(draw(seldom) - 1, 0))
+
+
+def change(fields, known, how, place, name, value):
+    """Change one field of a list of (name, value), both as JSON."""
+    name = json.dumps(known[name % len(known)]) if isinstance(name, int) else f'"{name}"'
+    place = place % (len(fields) or 1)
+    if how == "set" and fields:
+        fields[place] = fields[place][0], value
+    elif how == "drop":
+        del fields[place : place + 1]
+    else:
+        fields.insert(place, (name, value))
+
+
+def draw_damage(draw, data, times):
+    for _ in range(times):
+        data = damage(bytearray(data), *draw(damages))
+    return data
+
+
+def damage(data, how, place, what):
+    """Return bytes with one thing done to them."""
+    place = place * len(data) // 1000
+    if how == "insert":
+        data[place:place] = what
+    elif how == "overwrite":
+        data[place : place + len(what)] = what
+    elif how == "flip" and place < len(data):
+        data[place] ^= 1 << what
+    elif how == "delete":
+        del data[place : place + what]
+    elif how == "repeat":
+        data[place:place] = data[max(place - what, 0) : place]
+    return bytes(data)
+
+
+@st.composite
+def files(draw, kind):
+    """The bytes of a file of some lines, with all kinds of line ends and damage done to it."""
+    parts = [draw(st.sampled_from([b"", b"", b"", codecs.BOM_UTF8, b"\n", b" "]))]
+    for line in draw(st.lists(lines(kind), max_size=12)):
+        parts += [line, draw(line_ends)]
+    return draw_damage(draw, b"".join(parts), max(draw(seldom) - 1, 0))
+
+
+# The oracle
+
+FIELDS = {
+    "song": {
+        **dict.fromkeys(["song_id", "title", "artist_id", "artist_name", "artist_location"], str),
+        **dict.fromkeys(["duration", "artist_latitude", "artist_longitude"], float),
+        "year": int,
+    },
+    "log": {
+        **dict.fromkeys(["page", "userId", "firstName", "lastName", "gender", "level"], str),
+        **dict.fromkeys(["location", "userAgent", "song", "artist"], str),
+        "ts": int,
+        "sessionId": int,
+        "length": float,
+    },
+}
+LAST_MOMENT = round(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * 1000 + 999
+
+
+class Members(list):
+    """The members of a JSON object as pairs, in order and with those that are given twice."""
+
+
+def lines_of(content):
+    """Return the lines of a file that are not blank, by number."""
+    split = content.removeprefix(codecs.BOM_UTF8).split(b"\n")
+    stripped = {number: line.strip(b" \t\r\n") for number, line in enumerate(split, 1)}
+    return {number: line for number, line in stripped.items() if line}
+
+
+def expect(line, kind):
+    """Return the record that a line holds, None if it is to be set aside; and whether it's sure.
+
+    It isn't where the record holds a number such as 1e999 in a field that counts for nothing, or
+    one such as 0e999: the parser refuses some of them.
+    """
+    huge = []
+    try:
+        members = parse(line, huge)
+        record = dict.fromkeys(FIELDS[kind]) | pick_fields(members, FIELDS[kind])
+    except ValueError:
+        return None, True
+    good = is_good_song(record) if kind == "song" else is_good_event(record)
+    return (record, not huge) if good else (None, True)
+
+
+def parse(line, huge):
+    """Return the members of the one object that a line must be; collect the huge numbers in it."""
+
+    def read_float(text):
+        exponent = int(text.lower().partition("e")[2] or 0)
+        if math.isinf(float(text)) or exponent > 300:
+            huge.append(text)
+        return float(text)
+
+    members = json.loads(
+        spell_constants(line.decode()), object_pairs_hook=Members, parse_float=read_float
+    )
+    if not isinstance(members, Members):
+        raise ValueError("no object")
+    json.dumps(members, ensure_ascii=False).encode()  # fails for half a surrogate pair
+    return members
+
+
+def spell_constants(text):
+    """Return JSON with what it has beside numbers, by mistake, as Python's json module spells it.
+
+    NaN and the like are no JSON, but the parser lets them pass, where they count for nothing.
+    """
+    spelt = {"-NaN": "NaN", "Inf": "Infinity"}
+    pattern = r'"(?:[^"\\]|\\.)*"|-NaN|Inf(?!inity)'
+    return re.sub(pattern, lambda found: spelt.get(found[0], found[0]), text, flags=re.DOTALL)
+
+
+def pick_fields(members, types):
+    """Return the fields that count. Raises ValueError for one of a wrong type or given twice."""
+    fields = {}
+    for name, value in members:
+        if name not in types:
+            continue
+        if name in fields:
+            raise ValueError("given twice")
+        fields[name] = None if value is None else check_type(value, types[name])
+    return fields
+
+
+def check_type(value, wanted):
+    """Return a value that has the wanted type, a whole number also as float. Raises ValueError."""
+    if wanted is float and type(value) is int:
+        with contextlib.suppress(OverflowError):
+            return float(value)
+        return math.inf if value > 0 else -math.inf
+    if type(value) is not wanted or wanted is int and not -(2**63) <= value < 2**63:
+        raise ValueError("wrong type")
+    return value
+
+
+def is_good_song(record):
+    required = ("song_id", "artist_id", "artist_name", "title", "duration")
+    return (
+        all(record[name] is not None for name in required)
+        and all(1 <= len(record[name]) <= 256 for name in ("song_id", "artist_id"))
+        and -(2**31) <= (record["year"] or 0) < 2**31
+        and all(map(can_be_stored, record.values()))
+    )
+
+
+def is_good_event(record):
+    if record["page"] is None or record["ts"] is None or not 0 <= record["ts"] <= LAST_MOMENT:
+        return False
+    return record["page"] != "NextSong" or is_good_play(record)
+
+
+def is_good_play(record):
+    return (
+        re.fullmatch("0|[1-9][0-9]{0,9}", record["userId"] or "") is not None
+        and int(record["userId"]) < 2**31
+        and record["sessionId"] is not None
+        and record["level"] is not None
+        and all(map(can_be_stored, record.values()))
+    )
+
+
+def can_be_stored(value):
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, str) or "\0" not in value
+
+
+# What must hold
+
+
+def read(kind, paths, encode=False, block_bytes=transform.BLOCK_BYTES):
+    """Return the good records and the rejects of files, by path."""
+    records, rejects = defaultdict(list), defaultdict(list)
+    listed = [etl.File(path, os.path.getsize(path), None) for path in paths]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transform, "BLOCK_BYTES", block_bytes)
+        frames = keep_frames(patch)
+        for block in load.read_blocks({kind: listed}, encode=encode):
+            for row in list_records(frames.pop()):
+                records[block.spans[row.pop("piece")].file].append(row)
+            for span, found in zip(block.spans, block.rejects, strict=True):
+                rejects[span.file] += found
+    return records, rejects
+
+
+def keep_frames(patch):
+    """Return a list to which each frame of good records is added when it has been extracted."""
+    frames = []
+    extract = transform.extract
+
+    def extract_and_keep(texts, kind):
+        frame, faults = extract(texts, kind)
+        frames.append(frame)
+        return frame, faults
+
+    patch.setattr(transform, "extract", extract_and_keep)
+    return frames
+
+
+def list_records(frame):
+    return transform.pa.Table.from_pandas(frame, preserve_index=False).to_pylist()
+
+
+def assert_as_expected(content, kind, path, records, rejects):
+    """Check that each line of a file is a record or a reject, as the oracle says."""
+    texts = {reject.line: reject.text for reject in rejects}
+    assert len(texts) == len(rejects)
+    assert {reject.file for reject in rejects} <= {path}
+    given_lines = lines_of(content)
+    assert texts.keys() <= given_lines.keys()
+    expected = []
+    for number, line in given_lines.items():
+        record, is_sure = expect(line, kind)
+        if is_sure:
+            assert (number in texts) == (record is None), (number, line)
+        if number in texts:
+            assert texts[number] == line.decode(errors="surrogateescape")
+        else:
+            expected.append(record)
+    assert list(map(comparable, records)) == list(map(comparable, expected))
+
+
+def comparable(record):
+    """Return a record in which a number that is none equals another one."""
+    return {name: "NaN" if value != value else value for name, value in record.items()}
+
+
+fuzz = settings(
+    deadline=None,
+    max_examples=EXAMPLES,
+    suppress_health_check=list(HealthCheck),
+    derandomize=TIMES == 1,
+    database=None,
+)
+block_sizes = st.sampled_from([transform.BLOCK_BYTES] * 4 + [200, 1000])
+
+
+@pytest.mark.parametrize("time", range(TIMES))
+@pytest.mark.parametrize("kind", ["song", "log"])
+@fuzz
+@given(data=st.data())
+def test_each_line_is_a_record_or_is_set_aside_as_the_rules_say(tmp_path, time, kind, data):
+    contents = data.draw(st.lists(files(kind), min_size=1, max_size=3))
+    paths = [write_lines(tmp_path / f"{n}.json", [content]) for n, content in enumerate(contents)]
+    records, rejects = read(kind, paths, data.draw(st.booleans()), data.draw(block_sizes))
+    for path, content in zip(paths, contents, strict=True):
+        note(f"{content!r}")
+        assert_as_expected(content, kind, path, records[path], rejects[path])
+
+
+def load_all(cur, conn, paths, loader, rejects):
+    """Load files {kind: paths} by the named loader, and return the tables and the rejects."""
+    jobs = {}
+    for func, kind in etl.KINDS.items():
+        listed = {path: etl.File(path, os.path.getsize(path), LONG_AGO) for path in paths[kind]}
+        jobs[kind] = etl.Job(func, listed, etl.Tally(etl.RejectFile(rejects)))
+    reader = functools.partial(load.read_blocks, encode=loader == "copy")
+    try:
+        etl.LOADERS[loader].load(cur, conn, jobs, reader)
+        entries = rejects.read_text().splitlines() if rejects.exists() else []
+        return read_tables(cur), [json.loads(entry) for entry in entries]
+    finally:
+        rejects.unlink(missing_ok=True)
+        conn.rollback()
+        cur.execute(f"TRUNCATE {', '.join(table_names)}")
+        conn.commit()
+
+
+def load_in_every_way(cur, conn, paths, block_bytes, rejects):
+    """Yield what load_all returns: by rows, by COPY into empty tables, and by staging tables."""
+    for loader, is_direct in (("rows", True), ("copy", True), ("copy", False)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(transform, "BLOCK_BYTES", block_bytes)
+            if not is_direct:
+                patch.setattr(load, "drop_constraints", lambda cur: [])
+            yield load_all(cur, conn, paths, loader, rejects)
+
+
+def keys_of(tables):
+    """Return the keys of the songs, and those of the plays without their time."""
+    plays = {(user, session) for _, user, *_, session, _, _ in tables["songplays"]}
+    return {row[0] for row in tables["songs"]}, plays
+
+
+def expected_keys(contents, rejects):
+    """Return what keys_of must return, by the oracle; it may be unsure of what is no reject."""
+    songs, plays = set(), set()
+    for kind, path, content in contents:
+        aside = {entry["line"] for entry in rejects if entry["file"] == path}
+        for number, line in lines_of(content).items():
+            record, is_sure = expect(line, kind)
+            assert not is_sure or (number in aside) == (record is None), (number, line)
+            if number in aside:
+                continue
+            if kind == "song":
+                songs.add(record["song_id"])
+            elif record["page"] == "NextSong":
+                plays.add((int(record["userId"]), record["sessionId"]))
+    return songs, plays
+
+
+@pytest.mark.parametrize("time", range(TIMES))
+@settings(fuzz, max_examples=LOADED_EXAMPLES)
+@given(data=st.data())
+def test_what_is_loaded_is_the_same_by_rows_and_by_copy(conn, cur, tmp_path, time, data):
+    contents = []
+    for number, kind in enumerate(["song", "song", "log", "log"]):
+        content = data.draw(files(kind))
+        note(f"{kind}: {content!r}")
+        path = write_lines(tmp_path / f"{number}.json", [content])
+        contents.append((kind, path, content))
+    paths = {kind: [p for k, p, _ in contents if k == kind] for kind in ("song", "log")}
+    block_bytes = data.draw(block_sizes)
+    rejects = tmp_path / "rejected.jsonl"
+    by_rows, *others = load_in_every_way(cur, conn, paths, block_bytes, rejects)
+    assert keys_of(by_rows[0]) == expected_keys(contents, by_rows[1])
+    for other in others:
+        assert other == by_rows
+
+
+# What has been found, or might have been
+
+
+def read_one(tmp_path, kind, content):
+    """Read a file, check it by the oracle, and return the numbers of the lines set aside."""
+    path = write_lines(tmp_path / "file.json", [content])
+    records, rejects = read(kind, [path], encode=True)
+    assert_as_expected(content, kind, path, records[path], rejects[path])
+    return [reject.line for reject in rejects[path]]
+
+
+def with_member(member, **changes):
+    """Return an event as a line that has one more member, given as JSON."""
+    return json.dumps(event(**changes)).encode()[:-1] + b", " + member + b"}"
+
+
+PLAY = json.dumps(event()).encode()
+
+
+@pytest.mark.parametrize("end", [b"\0}", b"\0", b"\0{}", b"\0 }", b" \0}", b"\x1a}"])
+def test_what_follows_the_object_is_not_passed_over(tmp_path, end):
+    assert read_one(tmp_path, "log", PLAY + end) == [1]
+
+
+def test_two_objects_on_a_line_do_not_take_the_place_of_the_next_one(tmp_path):
+    lines = [PLAY + PLAY + b"\0}", PLAY, PLAY + PLAY, b"\0}", PLAY]
+    assert read_one(tmp_path, "log", b"\n".join(lines)) == [1, 3, 4]
+
+
+def test_an_object_cut_in_two_is_set_aside_as_two_lines(tmp_path):
+    cut = PLAY.replace(b", ", b",\n", 1)
+    assert read_one(tmp_path, "log", b"\n".join([PLAY, cut, PLAY])) == [2, 3]
+
+
+@pytest.mark.parametrize("member", [b'"x": "\\udc00"', b'"\\ud800": 1', b'"x": [{"\\udfff": 1}]'])
+def test_half_a_surrogate_pair_is_no_text_anywhere(tmp_path, member):
+    assert read_one(tmp_path, "log", with_member(member) + b"\n" + PLAY) == [1]
+
+
+@pytest.mark.parametrize("start, end", [(b"[", b"]"), (b'{"a": ', b"}")])
+def test_however_deep_a_field_that_is_passed_over_it_does_no_harm(tmp_path, start, end):
+    member = b'"x": ' + start * 100_000 + b"1" + end * 100_000
+    path = write_lines(tmp_path / "log.json", [with_member(member), PLAY, b'{"x": ' + start * 9999])
+    records, [reject] = (found[path] for found in read("log", [path]))
+    assert (len(records), reject.line) == (2, 3)
+
+
+@pytest.mark.parametrize("member", [b'"ts": 1', b'"ts": null', b'"\\u0074s": 2', b'"song": null'])
+def test_a_field_given_twice_is_not_chosen_from(tmp_path, member):
+    assert read_one(tmp_path, "log", with_member(member)) == [1]
+
+
+@pytest.mark.parametrize("member", [b'"x": 1, "x": ""', b'"x": {"ts": 1, "ts": ""}', b'"TS": ""'])
+def test_a_field_that_is_passed_over_may_be_given_twice(tmp_path, member):
+    assert read_one(tmp_path, "log", with_member(member)) == []
+
+
+def test_a_byte_order_mark_counts_at_the_start_alone(tmp_path):
+    mark = codecs.BOM_UTF8
+    assert read_one(tmp_path, "log", mark + PLAY + b"\n" + mark + PLAY + b"\n" + PLAY) == [2]
+    assert read_one(tmp_path, "log", mark + mark + PLAY) == [1]
