@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -275,7 +276,7 @@ class Job:
                 "uri": uri,
                 "kind": KINDS[self.func],
                 "size": self.files[uri].size,
-                "modified": self.files[uri].modified,
+                "modified": self.files[uri].modified.isoformat(),
                 "records": report.records,
                 "loaded": report.loaded,
                 "set_aside": len(report.rejects),
@@ -295,8 +296,7 @@ class Job:
             self.tally.records += file["records"]
             self.tally.loaded += file["loaded"]
             self.tally.rejected += file["set_aside"]
-            modified = file["modified"].isoformat()
-            self.tally.log.note("file", status="loaded", **{**file, "modified": modified})
+            self.tally.log.note("file", status="loaded", **file)
 
 
 # Load row by row: each file a transaction
@@ -403,8 +403,10 @@ def load_copy(cur, conn, jobs, read):
         for job, facts_of_files in facts:
             job.count_loaded(facts_of_files)
     except psycopg2.Error as error:
-        remedy = "nothing was loaded; --load rows stops at the file that causes it"
-        raise LoadError(f"{database.one_line(error)}; {remedy}") from error
+        is_of_rows = isinstance(error, (psycopg2.IntegrityError, psycopg2.DataError))
+        remedy = "--load rows stops at the file that causes it" if is_of_rows else "run it again"
+        message = f"{database.one_line(error)}; nothing was loaded; {remedy}"
+        raise LoadError(message) from error
     except LoadError:
         conn.rollback()
         raise
@@ -490,15 +492,18 @@ def kind_of_path(path):
 
 def replace_rejects(path, rejects):
     """Write the rejects to the file in place of what it holds, at once or not at all."""
-    new = path.with_name(f"{path.name}.new")
+    new = None
     try:
-        new.write_text("".join(map(RejectFile.entry, rejects)), encoding="ascii", newline="\n")
-        with open(new, "rb+") as file:
+        descriptor, new = tempfile.mkstemp(prefix=path.name, dir=path.parent)
+        with open(descriptor, "w", encoding="ascii", newline="\n") as file:
+            file.writelines(map(RejectFile.entry, rejects))
+            file.flush()
             os.fsync(file.fileno())
         shutil.copymode(path, new)
-        new.replace(path)
+        os.replace(new, path)
     except OSError as error:
-        new.unlink(missing_ok=True)
+        if new:
+            os.unlink(new)
         message = f"the lines are loaded, but {path} can't be rewritten: {error.strerror}"
         raise LoadError(message) from None
 
@@ -514,10 +519,11 @@ def main():
     log = Log(arguments.log_json)
     started = time.monotonic()
     status = try_to_run(arguments, log)
-    if isinstance(status, str):
+    if status not in (0, SET_ASIDE):
+        code, error = (1, status) if isinstance(status, str) else (status, "interrupted")
         with contextlib.suppress(OSError):
             seconds = round(time.monotonic() - started, 3)
-            log.note("run", exit_status=1, error=status, seconds=seconds)
+            log.note("run", exit_status=code, error=error, seconds=seconds)
     return status
 
 

@@ -38,6 +38,7 @@ from sql_queries import (
     renamed_songs_select,
     savepoint_rollback,
     savepoint_set,
+    small_statistics_set,
     song_merge,
     song_select,
     song_staging_copy,
@@ -308,6 +309,9 @@ def delete_outranked_plays(cur, plays):
 # Load by COPY, all files in one transaction
 
 NO_MOMENTS = pa.array([], pa.int64())
+NO_SONGS = pa.schema(
+    {"name": pa.string(), "song_id": pa.binary(), "artist_id": pa.binary()}
+).empty_table()
 
 
 class CopyLoader:
@@ -321,7 +325,7 @@ class CopyLoader:
     def __init__(self, cur):
         database.wait_for_turn(cur, load_lock_select)
         self.cur = cur
-        self.songs = {}  # (song_id, artist_id) by what a log calls the song
+        self.songs = NO_SONGS  # the ids, encoded, of what logs call a song
         self.moments = NO_MOMENTS  # of the block before
         self.restoring = drop_constraints(cur)
         self.next_id = fetch_value(cur, next_songplay_select) if self.restoring else None
@@ -374,15 +378,19 @@ class CopyLoader:
         copy(self.cur, unmatched_songplay_table_copy, rows)
 
     def encode_song_ids(self, logged):
-        """Yield the song_id and artist_id of logged songs, encoded. Each song is looked up once."""
-        names = logged.dictionary.to_pylist()
-        unknown = {name: split_name(name) for name in names if name not in self.songs}
+        """Return song_id and artist_id of logged songs, encoded. Each song is looked up once."""
+        names = logged.dictionary
+        unknown = names.filter(pc.invert(pc.is_in(names, self.songs["name"]))).to_pylist()
         if unknown:
-            found = fetch_songs(self.cur, unknown.values())
-            self.songs |= {name: found.get(song, (None, None)) for name, song in unknown.items()}
-        for position in range(2):
-            ids = pa.array([self.songs[name][position] for name in names], pa.string())
-            yield encode_column(ids).take(logged.indices)
+            songs = [split_name(name) for name in unknown]
+            found = fetch_songs(self.cur, songs)
+            ids = zip(*(found.get(song, (None, None)) for song in songs), strict=True)
+            new = [encode_column(pa.array(column, pa.string())) for column in ids]
+            new = pa.table([pa.array(unknown), *new], self.songs.schema)
+            self.songs = pa.concat_tables([self.songs, new]).combine_chunks()
+        places = pc.index_in(names, self.songs["name"]).take(logged.indices)
+        song_id, artist_id = self.songs.select(["song_id", "artist_id"]).take(places).columns
+        return song_id.combine_chunks(), artist_id.combine_chunks()
 
     def finish(self):
         """Insert what is staged, and restore what was dropped."""
@@ -391,6 +399,7 @@ class CopyLoader:
         if self.restoring:
             self.cur.execute(songplay_id_set, (self.next_id,))
             restore_constraints(self.cur, self.restoring)
+            self.cur.execute(small_statistics_set)
             self.cur.execute(tables_analyze)
         else:
             self.merge_plays()

@@ -521,7 +521,9 @@ FROM definitions
 ORDER BY place, restore
 """
 
-# Until autovacuum comes by, queries would be planned as if the tables were still empty.
+# Until autovacuum comes by, queries would be planned as if the tables were still empty. A sample of
+# few rows will do till then.
+small_statistics_set = "SET LOCAL default_statistics_target = 10"
 tables_analyze = "ANALYZE songplays, users, songs, artists, time, unmatched_songplays"
 
 # Whether a key or index has something that its definition doesn't tell, and that would be lost.

@@ -225,9 +225,11 @@ def parse(text, schema):
     if not text:
         return schema.empty_table()
     text.isascii() or text.decode()
-    line_ends = text.count(b"\n")
-    braced = text.startswith(b"{") and text.endswith(b"}")
-    if not braced or text.count(b"}\n{") != line_ends:
+    codes = np.frombuffer(text, np.uint8)
+    line_ends = np.flatnonzero(codes == ord("\n"))
+    ends_in_braces = codes[np.append(line_ends - 1, -1)] == ord("}")
+    begins_with_braces = codes[np.append(line_ends + 1, 0)] == ord("{")
+    if not (ends_in_braces.all() and begins_with_braces.all()):
         raise ValueError("no JSON object, or one that does not end on its line")
     table = pyarrow.json.read_json(
         pa.BufferReader(text),
@@ -236,7 +238,7 @@ def parse(text, schema):
             explicit_schema=schema, unexpected_field_behavior="ignore"
         ),
     )
-    if len(table) != line_ends + 1:
+    if len(table) != len(line_ends) + 1:
         raise ValueError("more than one JSON object")
     return table
 
@@ -416,9 +418,8 @@ def transform_users(plays):
     Where that is several plays, so are the rows.
     """
     columns = ["piece", "user_id", "first_name", "last_name", "gender", "level", "start_time"]
-    by_time = plays[["piece", "user_id", "start_time"]].sort_values("start_time")
-    latest = by_time.drop_duplicates(["piece", "user_id"], keep="last")
-    return plays[columns].merge(latest).drop_duplicates()
+    latest = plays.groupby(["piece", "user_id"])["start_time"].transform("max")
+    return plays.loc[plays["start_time"] == latest, columns].drop_duplicates()
 
 
 def transform_songplays(plays):

@@ -1,0 +1,377 @@
+"""Time how fast etl.py loads, and how fast Postgres takes the same rows when they are ready-made.
+
+    python tests/benchmark.py --events 20000 --songs 500    a quick look
+    python tests/benchmark.py --repeat 3 --nightly          medians, and later days into full tables
+
+Everything is its own: simulated files, a temporary embedded server, and new tables for each run.
+"""
+
+import argparse
+import contextlib
+import datetime
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import psutil
+import psycopg2
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(PROJECT), str(PROJECT / "data")]
+
+import generate  # noqa: E402
+
+import create_tables  # noqa: E402
+import database  # noqa: E402
+import etl  # noqa: E402
+from sql_queries import table_names  # noqa: E402
+
+TASKS = {
+    "rows": "etl.py --load rows",
+    "copy": "etl.py --load copy",
+    "nightly": "etl.py --load copy, later days",  # into the tables that `copy` has just filled
+    "l1": "COPY, then keys and indexes (L1)",
+    "in-place": "COPY, keys and indexes in place",
+}
+CHOICES = [name for name in TASKS if name != "nightly"]
+FIRST_DAY, DAYS, LATER_DAYS, USERS = datetime.date(2018, 11, 1), 30, 3, 1000
+REFERRING = ["songs", "songplays", "unmatched_songplays"]  # each after the tables it refers to
+MEMORY = "pss" if psutil.LINUX else "rss"  # pages that processes share count once in their PSS
+SAMPLE_SECONDS = 0.02  # between two looks at the memory, at least
+SAMPLING_SHARE = 1 / 20  # of a core, at most: PSS is slow to get
+BUFFER_BYTES = 1 << 18
+INTERRUPTED = 130
+
+# What drops and what creates each key and index of these tables, in the order of creation.
+keys_select = """
+SELECT drop_query, create_query
+FROM (
+    SELECT contype::text AS kind,
+           format('ALTER TABLE %%s DROP CONSTRAINT %%I', conrelid::regclass, conname) AS drop_query,
+           format('ALTER TABLE %%s ADD CONSTRAINT %%I %%s', conrelid::regclass, conname,
+                  pg_get_constraintdef(oid)) AS create_query
+    FROM pg_constraint
+    WHERE contype IN ('p', 'u', 'x', 'f') AND conrelid = ANY(%(tables)s::regclass[])
+    UNION ALL
+    SELECT 'index', format('DROP INDEX %%s', indexrelid::regclass), pg_get_indexdef(indexrelid)
+    FROM pg_index
+    WHERE indrelid = ANY(%(tables)s::regclass[])
+      AND NOT EXISTS (
+          SELECT FROM pg_constraint WHERE conindid = indexrelid AND conrelid = indrelid
+      )
+) AS keys
+ORDER BY array_position('{p,u,x,index,f}', kind), create_query
+"""
+
+
+class BenchmarkError(Exception):
+    """What ends the benchmark: a script that failed, with what it said, or wrong results."""
+
+
+class Run(NamedTuple):
+    """What a task took; there is no memory to tell of where the server does the work."""
+
+    seconds: float
+    megabytes: float | None = None
+
+
+def say(text):
+    """Tell on stderr what is going on."""
+    print(f"benchmark.py: {text}", file=sys.stderr, flush=True)
+
+
+# Files and tables to work on
+
+
+def generate_files(folder, start, days, events, songs):
+    """Simulate songs and events in a folder unless they are there: log_data comes last, whole."""
+    if (folder / "log_data").exists():
+        say(f"using the files in {folder}")
+        return
+    say(f"generating {events:,} events and {songs:,} songs")
+    options = {"start": start, "days": days, "events": events, "songs": songs, "users": USERS}
+    with contextlib.redirect_stdout(sys.stderr):
+        generate.main([str(folder), "--force", *(f"--{k}={v}" for k, v in options.items())])
+
+
+def generate_later_files(folder, events, songs):
+    """Simulate what the same users do on the days that follow; there are no new songs."""
+    generate_files(folder, FIRST_DAY + datetime.timedelta(DAYS), LATER_DAYS, events, songs)
+    generate.remove_json(folder / "song_data")
+    (folder / "song_data").mkdir(exist_ok=True)
+
+
+@contextlib.contextmanager
+def own_server(folder):
+    """Run an embedded server with its data in this folder; forget any the environment names."""
+    for name in [name for name in os.environ if name.startswith("PG") or name == "DATABASE_URL"]:
+        del os.environ[name]
+    os.environ["SPARKIFY_PGDATA"] = str(folder)
+    say("starting a server")
+    database.server_parameters()
+    try:
+        yield
+    finally:
+        database.import_pgserver().get_server(folder).stop()
+
+
+@contextlib.contextmanager
+def connected():
+    """Yield a cursor and its connection, to be closed at the end."""
+    cur, conn = create_tables.create_database()
+    with contextlib.closing(conn):
+        yield cur, conn
+
+
+def reset_tables():
+    """Create the tables anew, and let the server write out now what is left of the run before."""
+    with connected() as (cur, conn):
+        create_tables.reset_tables(cur, conn)
+        cur.execute("CHECKPOINT")
+
+
+def count_table_rows():
+    """Return the number of rows by table."""
+    with connected() as (cur, _):
+        return etl.count_table_rows(cur)
+
+
+def copy_tables(cur, folder, direction, mode):
+    """Copy all tables TO STDOUT, or FROM STDIN, where a file for each is in the folder."""
+    for name in [name for name in table_names if name not in REFERRING] + REFERRING:
+        with open(folder / name, mode) as file:
+            cur.copy_expert(f"COPY {name} {direction} (FORMAT BINARY)", file, BUFFER_BYTES)
+
+
+def drop_keys(cur):
+    """Drop all keys and indexes of the tables, and return the statements that create them."""
+    cur.execute(keys_select, {"tables": table_names})
+    drops, creations = zip(*cur, strict=True)
+    for query in reversed(drops):
+        cur.execute(query)
+    return creations
+
+
+# The tasks
+
+
+def time_copy(folder, keys_last):
+    """Copy the rows in a folder into the tables and return the Run, from first COPY to commit.
+
+    With keys_last, keys and indexes are created after the rows, in the same transaction.
+    """
+    with connected() as (cur, conn):
+        creations = drop_keys(cur) if keys_last else []
+        conn.commit()
+        started = time.perf_counter()
+        copy_tables(cur, folder, "FROM STDIN", "rb")
+        for query in creations:
+            cur.execute(query)
+        conn.commit()
+        return Run(time.perf_counter() - started)
+
+
+def time_etl(folder, how):
+    """Load a folder with etl.py and return the Run, from the start of the process to its end."""
+    command = [sys.executable, PROJECT / "etl.py", folder, "--load", how, "--rejects", os.devnull]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    samples, started = [], time.perf_counter()
+    with subprocess.Popen(command, **pipes, encoding="utf-8", errors="replace") as process:
+        threading.Thread(target=sample_memory, args=(process.pid, samples), daemon=True).start()
+        try:
+            output, errors = process.communicate()
+        except BaseException:  # such as Ctrl-C
+            kill_family(process.pid)
+            process.wait()
+            raise
+    seconds = time.perf_counter() - started
+    if process.returncode:
+        said = (errors or output).strip()
+        raise BenchmarkError(f"etl.py ended with exit status {process.returncode}: {said}")
+    return Run(seconds, max(samples, default=0) / 1e6)
+
+
+def list_family(pid):
+    """Return a process and its descendants. The server is none of them: it runs already."""
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def kill_family(pid):
+    """End a process and its descendants, as far as there are any left."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in list_family(pid):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def sample_memory(pid, samples):
+    """Append the memory of a process and its descendants, over and over until it ends."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while True:
+            began = time.perf_counter()
+            samples.append(sum(map(measure_memory, list_family(pid))))
+            took = time.perf_counter() - began
+            time.sleep(max(SAMPLE_SECONDS, took / SAMPLING_SHARE))
+
+
+def measure_memory(process):
+    """Return the memory of one process in bytes, 0 if it has ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        info = process.memory_full_info() if MEMORY == "pss" else process.memory_info()
+        return getattr(info, MEMORY)
+    return 0
+
+
+def make_tasks(data, later, rows):
+    """Return each task as a function that returns its Run."""
+    return {
+        "rows": lambda: time_etl(data, "rows"),
+        "copy": lambda: time_etl(data, "copy"),
+        "nightly": lambda: time_etl(later, "copy"),
+        "l1": lambda: time_copy(rows, keys_last=True),
+        "in-place": lambda: time_copy(rows, keys_last=False),
+    }
+
+
+def prepare_rows(tasks, rows):
+    """Load once, untimed, keep the rows for COPY and return their counts. It warms the caches."""
+    say(f"warming up: {TASKS['copy']}")
+    reset_tables()
+    tasks["copy"]()
+    rows.mkdir()
+    with connected() as (cur, _):
+        copy_tables(cur, rows, "TO STDOUT", "wb")
+    return count_table_rows()
+
+
+def run_tasks(names, tasks, repeat, expected):
+    """Return the Runs by task. The tasks take turns, so that noise meets them all alike."""
+    runs = defaultdict(list)
+    for number, name in [(number, name) for number in range(repeat) for name in names]:
+        if name != "nightly":
+            reset_tables()
+        runs[name].append(tasks[name]())
+        say(f"run {number + 1} of {repeat}: {TASKS[name]}: {runs[name][-1].seconds:.2f} s")
+        if name != "nightly" and (found := count_table_rows()) != expected:
+            raise BenchmarkError(f"{TASKS[name]} left {found}, not {expected} as before")
+    return runs
+
+
+# The results
+
+
+def format_heading(arguments, counts):
+    """Return a line on what was measured, where and when."""
+    with connected() as (_, conn):
+        postgres = conn.info.parameter_status("server_version")
+    return (
+        f"{os.cpu_count()} cores, Python {platform.python_version()}, Postgres {postgres}, "
+        f"{datetime.date.today()}: {arguments.events:,} events, {arguments.songs:,} songs, "
+        f"{counts['songplays']:,} plays"
+    )
+
+
+def format_results(runs, events, later_events):
+    """Return the table of the results, and what its numbers are."""
+    seconds = {name: median(run.seconds for run in runs[name]) for name in runs}
+    yield f"{'':<32}{'seconds':>9}{'events/s':>11}{'x L1':>8}{'peak MB':>9}"
+    for name, taken in seconds.items():
+        speed = (later_events if name == "nightly" else events) / taken
+        ratio = f"{taken / seconds['l1']:.2f}" if "l1" in seconds and name != "nightly" else "-"
+        sizes = [run.megabytes for run in runs[name] if run.megabytes is not None]
+        size = f"{median(sizes):,.0f}" if sizes else "-"
+        yield f"{TASKS[name]:<32}{taken:>9.2f}{speed:>11,.0f}{ratio:>8}{size:>9}"
+    times = len(next(iter(runs.values())))
+    yield "\nseconds: " + (f"medians of {times} runs" if times > 1 else "of one run each")
+    yield f"peak MB: {MEMORY.upper()} of etl.py's processes together, as sampled"
+    if "nightly" in seconds:
+        ratio = seconds["nightly"] / (later_events / events * seconds["copy"])
+        yield f"later days: {later_events:,} events, {ratio:.2f} x their share of the first load"
+
+
+# Command line
+
+
+def task_names(text):
+    """Return the tasks in a list like "rows,copy"."""
+    names = [name.strip() for name in text.lower().split(",")]
+    for name in names:
+        if name not in CHOICES:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {','.join(CHOICES)}")
+    return names
+
+
+def parse_arguments():
+    """Return the arguments; --nightly is a task that follows the copy load that it needs."""
+    parser = generate.OneLineParser(
+        description="Time whole runs of etl.py on simulated files, and compare them with L1: the "
+        "time Postgres needs to COPY the same rows, ready-made, into bare tables and then to "
+        "create their keys and indexes.",
+        epilog="The tasks: rows and copy are the two ways of etl.py --load; in-place is COPY into "
+        "tables that have their keys and indexes. The server is the benchmark's own, in a "
+        "temporary folder; a million events need about 2 GB there.",
+    )
+    for name, default, text in (
+        ("--events", 1_000_000, "events in the logs"),
+        ("--songs", 20_000, "songs in the catalogue"),
+        ("--repeat", 1, "runs of each task, in turns; their medians are shown"),
+        ("--nightly-events", 100_000, "events of later days, for --nightly"),
+    ):
+        kind, text = generate.whole_number(1, 10**9), f"{text} (default: %(default)s)"
+        parser.add_argument(name, type=kind, default=default, metavar="N", help=text)
+    text = f"what to time, out of {','.join(CHOICES)} (default: all)"
+    parser.add_argument("--only", type=task_names, default=CHOICES, metavar="TASKS", help=text)
+    text = "keep the simulated files in this folder, or use them where it has them already"
+    parser.add_argument("--folder", type=Path, metavar="DIR", help=text)
+    text = "after each copy load, also load events of later days into the filled tables"
+    parser.add_argument("--nightly", action="store_true", help=text)
+    arguments = parser.parse_args()
+    wanted = {*arguments.only, *(("copy", "nightly") if arguments.nightly else ())}
+    arguments.tasks = [name for name in TASKS if name in wanted]
+    return arguments
+
+
+def run(arguments, temporary):
+    """Generate the files, run the tasks and print the results."""
+    events, songs, later_events = arguments.events, arguments.songs, arguments.nightly_events
+    kept, rows = (arguments.folder or temporary).resolve(), temporary / "rows"
+    data = kept / f"{events}-events-{songs}-songs"
+    later = kept / f"{later_events}-later-events-{songs}-songs"
+    generate_files(data, FIRST_DAY, DAYS, events, songs)
+    if arguments.nightly:
+        generate_later_files(later, later_events, songs)
+    with own_server(temporary / "pg"):
+        tasks = make_tasks(data, later, rows)
+        counts = prepare_rows(tasks, rows)
+        runs = run_tasks(arguments.tasks, tasks, arguments.repeat, counts)
+        heading = format_heading(arguments, counts)
+    print(heading, "", *format_results(runs, events, later_events), sep="\n")
+
+
+def main():
+    """Run the benchmark and return the exit status, or one line on why it could not be done."""
+    arguments = parse_arguments()
+    try:
+        with tempfile.TemporaryDirectory(prefix="sparkify-") as temporary:
+            run(arguments, Path(temporary).resolve())
+    except (BenchmarkError, database.ServerError) as error:
+        return f"benchmark.py: {error}"
+    except (OSError, psycopg2.Error) as error:
+        return f"benchmark.py: {database.one_line(error)}"
+    except KeyboardInterrupt:
+        print("benchmark.py: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
