@@ -44,9 +44,7 @@ TASKS = {
 CHOICES = [name for name in TASKS if name != "nightly"]
 FIRST_DAY, DAYS, LATER_DAYS, USERS = datetime.date(2018, 11, 1), 30, 3, 1000
 REFERRING = ["songs", "songplays", "unmatched_songplays"]  # each after the tables it refers to
-MEMORY = "pss" if psutil.LINUX else "rss"  # pages that processes share count once in their PSS
-SAMPLE_SECONDS = 0.02  # between two looks at the memory, at least
-SAMPLING_SHARE = 1 / 20  # of a core, at most: PSS is slow to get
+SAMPLE_SECONDS = 0.1  # between two looks at the memory: listing processes takes a while
 BUFFER_BYTES = 1 << 18
 INTERRUPTED = 130
 
@@ -217,17 +215,14 @@ def sample_memory(pid, samples):
     """Append the memory of a process and its descendants, over and over until it ends."""
     with contextlib.suppress(psutil.NoSuchProcess):
         while True:
-            began = time.perf_counter()
             samples.append(sum(map(measure_memory, list_family(pid))))
-            took = time.perf_counter() - began
-            time.sleep(max(SAMPLE_SECONDS, took / SAMPLING_SHARE))
+            time.sleep(SAMPLE_SECONDS)
 
 
 def measure_memory(process):
     """Return the memory of one process in bytes, 0 if it has ended."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        info = process.memory_full_info() if MEMORY == "pss" else process.memory_info()
-        return getattr(info, MEMORY)
+        return process.memory_info().rss
     return 0
 
 
@@ -292,7 +287,7 @@ def format_results(runs, events, later_events):
         yield f"{TASKS[name]:<32}{taken:>9.2f}{speed:>11,.0f}{ratio:>8}{size:>9}"
     times = len(next(iter(runs.values())))
     yield "\nseconds: " + (f"medians of {times} runs" if times > 1 else "of one run each")
-    yield f"peak MB: {MEMORY.upper()} of etl.py's processes together, as sampled"
+    yield "peak MB: resident memory (RSS) of etl.py's processes together, as sampled"
     if "nightly" in seconds:
         ratio = seconds["nightly"] / (later_events / events * seconds["copy"])
         yield f"later days: {later_events:,} events, {ratio:.2f} x their share of the first load"
