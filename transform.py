@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
-BLOCK_BYTES = 8 << 20  # of lines that are parsed together
+BLOCK_BYTES = 16 << 20  # of lines that are parsed together
 
 
 # Read: files in blocks of about the same size, whatever the size of the files
@@ -70,14 +70,18 @@ def read_span(span, filesystem=None):
     with open_file(span.file, filesystem) as file:
         if span.start:
             file.seek(span.start - 1)
-            before = file.readline(-1 if span.end is None else span.end - span.start + 1)
-            if not before.endswith(b"\n") or file.tell() == span.end:
-                return b""
+            file.readline(-1 if span.end is None else span.end - span.start + 1)
+        start = file.tell()
+        if start == span.end:
+            return b""
         if span.end is None:
             text = file.read()
         else:
-            text = file.read(span.end - file.tell())
-            text += b"" if text.endswith(b"\n") else file.readline()
+            file.seek(span.end - 1)
+            file.readline()
+            end = file.tell()
+            file.seek(start)
+            text = file.read(end - start)
     return text if span.start else text.removeprefix(codecs.BOM_UTF8)
 
 
@@ -316,11 +320,17 @@ def find_play_faults(events):
 def find_value_faults(table):
     """Yield the values that JSON can hold, or its parser lets pass, and Postgres must not."""
     for field in table.schema:
-        if pa.types.is_string(field.type):
+        if pa.types.is_string(field.type) and holds_nul(table[field.name]):
             mask = pc.match_substring(table[field.name], "\0")
             yield f"{field.name} holds the character U+0000, which Postgres can't store", mask
         elif pa.types.is_floating(field.type):
             yield f"{field.name} is no finite number", pc.invert(pc.is_finite(table[field.name]))
+
+
+def holds_nul(column):
+    """Tell whether any text of a column holds U+0000: much faster than to search each of them."""
+    buffers = [buffer for chunk in column.chunks for buffer in chunk.buffers()[2:]]
+    return any(buffer and b"\0" in buffer.to_pybytes() for buffer in buffers)
 
 
 def is_outside(column, low, high):
@@ -400,7 +410,7 @@ def split_rounds(plays):
 def transform_time(plays):
     """Return the rows of time: start_time in UTC, hour, day, ISO week, month, year, weekday."""
     moments = plays[["piece", "start_time"]].drop_duplicates()
-    start_time = moments["start_time"].dt
+    start_time = moments["start_time"].astype("timestamp[ms][pyarrow]").dt  # faster without a zone
     parts = {
         "hour": start_time.hour,
         "day": start_time.day,
@@ -598,7 +608,8 @@ def try_to_read(span, filesystem):
 
 
 def count_lines(text):
-    return text.count(b"\n") + (text != b"" and not text.endswith(b"\n"))
+    line_ends = np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n"))
+    return int(line_ends) + (text != b"" and not text.endswith(b"\n"))
 
 
 def count_rows(frame, pieces):
