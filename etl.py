@@ -224,7 +224,10 @@ class Log:
         """Print an event for machines."""
         if self.as_json:
             at = datetime.now(UTC).isoformat(timespec="milliseconds")
-            print(json.dumps({"event": event, "at": at} | facts), flush=True)
+            print(
+                json.dumps({"event": event, "at": at} | facts, default=datetime.isoformat),
+                flush=True,
+            )
 
 
 @dataclass
@@ -266,37 +269,26 @@ class Job:
     files: dict  # by URI
     tally: Tally
 
-    def record(self, cur, reports, seconds):
-        """Note files as loaded, by their LoadReports {uri: report}, in so many seconds.
+    def describe(self, uri, report, seconds):
+        """Return what there is to note of a file that was loaded, given its LoadReport."""
+        return {
+            "uri": uri,
+            "kind": KINDS[self.func],
+            "size": self.files[uri].size,
+            "modified": self.files[uri].modified,
+            "records": report.records,
+            "loaded": report.loaded,
+            "set_aside": len(report.rejects),
+            "seconds": seconds,
+        }
 
-        Returns the facts for `count_loaded`, to be called when that is committed.
-        """
-        facts = [
-            {
-                "uri": uri,
-                "kind": KINDS[self.func],
-                "size": self.files[uri].size,
-                "modified": self.files[uri].modified.isoformat(),
-                "records": report.records,
-                "loaded": report.loaded,
-                "set_aside": len(report.rejects),
-                "seconds": seconds / len(reports),
-            }
-            for uri, report in reports.items()
-        ]
-        if facts:
-            rows = [{**file, "uri": stored_uri(file["uri"])} for file in facts]
-            cur.execute(loaded_file_insert, {name: [row[name] for row in rows] for name in rows[0]})
-        return facts
-
-    def count_loaded(self, facts):
-        """Count files as loaded, and say so to machines."""
-        for file in facts:
-            self.tally.files += 1
-            self.tally.records += file["records"]
-            self.tally.loaded += file["loaded"]
-            self.tally.rejected += file["set_aside"]
-            self.tally.log.note("file", status="loaded", **file)
+    def count_loaded(self, file):
+        """Count a file, as described, that is in the tables to stay, and say so to machines."""
+        self.tally.files += 1
+        self.tally.records += file["records"]
+        self.tally.loaded += file["loaded"]
+        self.tally.rejected += file["set_aside"]
+        self.tally.log.note("file", status="loaded", **file)
 
 
 # Load row by row: each file a transaction
@@ -344,7 +336,7 @@ def process_data(cur, conn, filepath, func, rejects=REJECTS, strict=False):
 
 
 def load_rows(cur, conn, jobs, read):
-    """Load the files of jobs, {kind: Job}, row by row, and commit after each."""
+    """Load the files of jobs, {kind: Job}, row by row, commit after each and return row counts."""
     import load
 
     started = time.monotonic()
@@ -354,9 +346,10 @@ def load_rows(cur, conn, jobs, read):
         try:
             report = job.func(cur, uri, (batch for _, batch in pairs))
             job.tally.set_aside(report.rejects)
-            facts = job.record(cur, {uri: report}, time.monotonic() - started)
+            file = job.describe(uri, report, time.monotonic() - started)
+            cur.execute(loaded_file_insert, {**file, "uri": stored_uri(uri)})
             conn.commit()
-            job.count_loaded(facts)
+            job.count_loaded(file)
         except load.UnreadableFile as error:
             conn.rollback()
             job.tally.leave_out(*error.args)
@@ -366,6 +359,7 @@ def load_rows(cur, conn, jobs, read):
         except psycopg2.Error as error:
             raise LoadError(f"{uri}: {database.one_line(error)}") from error
         started = time.monotonic()
+    return count_table_rows(cur)
 
 
 def read_jobs(jobs, read):
@@ -382,7 +376,10 @@ def read_jobs(jobs, read):
 
 
 def load_copy(cur, conn, jobs, read):
-    """Load the files of jobs, {kind: Job}, by COPY, and commit."""
+    """Load the files of jobs, {kind: Job}, by COPY, commit and return row counts.
+
+    They are counted before the commit: who reads a row first after it writes that down in the row.
+    """
     import load
 
     try:
@@ -396,12 +393,17 @@ def load_copy(cur, conn, jobs, read):
         started = time.monotonic()
         loader.finish()
         share = (time.monotonic() - started) / max(1, len(loaded))
-        facts = [
-            (job, job.record(cur, reports, seconds + share)) for job, reports, seconds in loaded
+        files = [
+            (job, job.describe(uri, report, (seconds + share) / len(reports)))
+            for job, reports, seconds in loaded
+            for uri, report in reports.items()
         ]
+        loader.record_files([{**file, "uri": stored_uri(file["uri"])} for _, file in files])
+        counts = count_table_rows(cur)
         conn.commit()
-        for job, facts_of_files in facts:
-            job.count_loaded(facts_of_files)
+        for job, file in files:
+            job.count_loaded(file)
+        return counts
     except psycopg2.Error as error:
         is_of_rows = isinstance(error, (psycopg2.IntegrityError, psycopg2.DataError))
         remedy = "--load rows stops at the file that causes it" if is_of_rows else "run it again"
@@ -635,8 +637,7 @@ def run(cur, conn, arguments, log):
         before = count_table_rows(cur)
         conn.commit()  # so that no lock is held while files are read
         with open_reader(arguments, name) as read:
-            LOADERS[name].load(cur, conn, jobs, read)
-        after = count_table_rows(cur)
+            after = LOADERS[name].load(cur, conn, jobs, read)
         say_summary(jobs["song"].tally, jobs["log"].tally, before, after, log)
     else:
         known = any(job.tally.unchanged for job in jobs.values())

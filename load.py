@@ -30,7 +30,9 @@ from sql_queries import (
     duplicate_songplays_delete,
     duplicate_time_delete,
     duplicate_unmatched_delete,
+    file_staging_copy,
     load_lock_select,
+    loaded_file_merge,
     lock_timeout_reset,
     lock_timeout_set,
     marked_indexes_select,
@@ -312,6 +314,17 @@ NO_MOMENTS = pa.array([], pa.int64())
 NO_SONGS = pa.schema(
     {"name": pa.string(), "song_id": pa.binary(), "artist_id": pa.binary()}
 ).empty_table()
+FILE_SCHEMA = pa.schema(
+    {
+        "uri": pa.string(),
+        "kind": pa.string(),
+        "size": pa.int64(),
+        "modified": pa.timestamp("us", "UTC"),
+        "loaded": pa.int64(),
+        "set_aside": pa.int64(),
+        "seconds": pa.float64(),
+    }
+)
 
 
 class CopyLoader:
@@ -403,6 +416,12 @@ class CopyLoader:
             self.cur.execute(tables_analyze)
         else:
             self.merge_plays()
+
+    def record_files(self, files):
+        """Note files as loaded: dicts as of Job.describe."""
+        columns = pa.RecordBatch.from_pylist(files, FILE_SCHEMA).columns
+        copy(self.cur, file_staging_copy, complete_rows(map(encode_column, columns), len(columns)))
+        self.cur.execute(loaded_file_merge)
 
     def merge_plays(self):
         """Insert the staged plays that none of the others outranks, staged or stored."""

@@ -318,14 +318,7 @@ songplay_outranked_delete = delete_outranked_songplays("""
     )
 """)
 
-# Takes an array per column, so that one statement serves many files.
-loaded_file_insert = """
-INSERT INTO loaded_files (uri, kind, size, modified, rows_loaded, lines_set_aside, seconds)
-SELECT *
-FROM unnest(
-    %(uri)s::text[], %(kind)s::text[], %(size)s::bigint[], %(modified)s::timestamptz[],
-    %(loaded)s::bigint[], %(set_aside)s::bigint[], %(seconds)s::double precision[]
-)
+LOADED_FILE_CONFLICT = """
 ON CONFLICT (uri) DO UPDATE
 SET kind = EXCLUDED.kind,
     size = EXCLUDED.size,
@@ -334,6 +327,13 @@ SET kind = EXCLUDED.kind,
     lines_set_aside = EXCLUDED.lines_set_aside,
     seconds = EXCLUDED.seconds,
     loaded_at = EXCLUDED.loaded_at
+"""
+
+loaded_file_insert = f"""
+INSERT INTO loaded_files (uri, kind, size, modified, rows_loaded, lines_set_aside, seconds)
+VALUES (
+    %(uri)s, %(kind)s, %(size)s, %(modified)s, %(loaded)s, %(set_aside)s, %(seconds)s
+){LOADED_FILE_CONFLICT}
 """
 
 loaded_files_select = "SELECT uri, size, modified FROM loaded_files"
@@ -376,6 +376,11 @@ SELECT start_time, user_id, level, session_id, location, user_agent, title, arti
 FROM songplays, unmatched_songplays
 WITH NO DATA
 """,
+    """
+CREATE TEMP TABLE staged_files ON COMMIT DROP AS
+SELECT uri, kind, size, modified, rows_loaded, lines_set_aside, seconds FROM loaded_files
+WITH NO DATA
+""",
 ]
 
 artist_staging_copy = "COPY staged_artists FROM STDIN (FORMAT binary)"
@@ -383,6 +388,7 @@ song_staging_copy = "COPY staged_songs FROM STDIN (FORMAT binary)"
 time_staging_copy = "COPY staged_time FROM STDIN (FORMAT binary)"
 user_staging_copy = "COPY staged_users FROM STDIN (FORMAT binary)"
 songplay_staging_copy = "COPY staged_songplays FROM STDIN (FORMAT binary)"
+file_staging_copy = "COPY staged_files FROM STDIN (FORMAT binary)"
 time_table_copy = """
 COPY time (start_time, hour, day, week, month, year, weekday) FROM STDIN (FORMAT binary)
 """
@@ -467,6 +473,12 @@ SELECT play.songplay_id, staged.title, staged.artist, staged.duration
 FROM play
 JOIN staged_songplays AS staged USING (start_time, user_id, session_id)
 WHERE play.song_id IS NULL
+"""
+
+loaded_file_merge = f"""
+INSERT INTO loaded_files (uri, kind, size, modified, rows_loaded, lines_set_aside, seconds)
+SELECT uri, kind, size, modified, rows_loaded, lines_set_aside, seconds
+FROM staged_files{LOADED_FILE_CONFLICT}
 """
 
 # COPY into empty tables: their keys, indexes and foreign keys come last.
