@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import functools
 import gc
+import importlib
 import itertools
 import json
 import logging
@@ -17,6 +18,7 @@ import re
 import shutil
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -634,6 +636,7 @@ def run(cur, conn, arguments, log):
     log.say(f"Loading {arguments.storage.root} into {target(conn)}, {LOADERS[name].how}")
     before = after = {}
     if any(job.files for job in jobs.values()):
+        threading.Thread(target=importlib.import_module, args=["load"]).start()  # takes a while
         before = count_table_rows(cur)
         conn.commit()  # so that no lock is held while files are read
         with open_reader(arguments, name) as read:

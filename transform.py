@@ -45,7 +45,8 @@ def plan_blocks(files):
             yield block
             block, size = [], 0
         if file.size > BLOCK_BYTES:
-            bounds = [*range(0, file.size, BLOCK_BYTES), None]
+            parts = -(-file.size // BLOCK_BYTES)
+            bounds = [*(file.size * part // parts for part in range(parts)), None]
             yield from ([Span(file.uri, *ends)] for ends in itertools.pairwise(bounds))
         else:
             block.append(Span(file.uri))

@@ -242,8 +242,8 @@ def test_small_files_are_read_together_and_large_ones_apart(monkeypatch):
     plan = [[tuple(span) for span in block] for block in transform.plan_blocks(files)]
     assert plan == [
         [("a", 0, None), ("b", 0, None)],
-        [("c", 0, 10)],
-        [("c", 10, 20)],
-        [("c", 20, None)],
+        [("c", 0, 7)],
+        [("c", 7, 14)],
+        [("c", 14, None)],
         [("d", 0, None)],
     ]
