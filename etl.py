@@ -739,9 +739,12 @@ def read_by_cluster(read, address, files):
 @contextlib.contextmanager
 def open_reader(arguments, loader):
     """Yield the function that reads Blocks: here, in threads beside COPY, or on a cluster."""
+    import pyarrow
+
     import load
 
     gc.freeze()  # the libraries are there to stay: don't search them for garbage
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # what is free goes back to the system
     read = functools.partial(
         load.read_blocks, filesystem=arguments.storage.filesystem, encode=loader == "copy"
     )
