@@ -226,10 +226,8 @@ class Log:
         """Print an event for machines."""
         if self.as_json:
             at = datetime.now(UTC).isoformat(timespec="milliseconds")
-            print(
-                json.dumps({"event": event, "at": at} | facts, default=datetime.isoformat),
-                flush=True,
-            )
+            event = {"event": event, "at": at} | facts
+            print(json.dumps(event, default=datetime.isoformat), flush=True)
 
 
 @dataclass
@@ -361,7 +359,9 @@ def load_rows(cur, conn, jobs, read):
         except psycopg2.Error as error:
             raise LoadError(f"{uri}: {database.one_line(error)}") from error
         started = time.monotonic()
-    return count_table_rows(cur)
+    counts = count_table_rows(cur)
+    conn.commit()
+    return counts
 
 
 def read_jobs(jobs, read):

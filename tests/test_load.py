@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import psycopg2
 import pytest
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from records import event, load_file, read_tables, song, write_data, write_lines
 
 import database
@@ -259,6 +260,11 @@ def test_a_file_that_fails_leaves_nothing_and_the_files_before_it_stay(conn, cur
         etl.process_data(cur, conn, tmp_path, etl.process_log_file)
     conn.rollback()
     assert [play[0].microsecond for play in read_tables(cur)["songplays"]] == [0, 10000]
+
+
+def test_a_load_leaves_no_transaction_open(conn, cur, tmp_path, loader):
+    load_file(cur, conn, write_lines(tmp_path / "file.json", [event()]), loader)
+    assert conn.info.transaction_status == TRANSACTION_STATUS_IDLE
 
 
 def test_a_failed_statement_leaves_the_connection_usable(conn, cur, tmp_path):
