@@ -12,18 +12,23 @@ def rank(row, facts, values):
     `facts` are the expressions that may be unknown: the row in which fewer are NULL is greater.
     Among equals the `values` decide as text, byte by byte and left to right, NULL after any text.
     """
-    known = ", ".join(fact.format(row) for fact in facts)
-    texts = ", ".join(f"{row}.{value}::text" for value in values)
     return f"""
-    num_nonnulls({known}),
-    ARRAY[{texts}] COLLATE "C"
+    {completeness(row, facts)},
+    {texts(row, values)}
 """
 
 
 def best_first(row, facts, values):
     """Return the ORDER BY terms that put the row with the greatest rank first."""
-    completeness, texts = rank(row, facts, values).strip().split(",\n")
-    return f"{completeness} DESC, ({texts.strip()}) DESC"
+    return f"{completeness(row, facts)} DESC, ({texts(row, values)}) DESC"
+
+
+def completeness(row, facts):
+    return f"num_nonnulls({', '.join(fact.format(row) for fact in facts)})"
+
+
+def texts(row, values):
+    return "ARRAY[" + ", ".join(f"{row}.{value}::text" for value in values) + '] COLLATE "C"'
 
 
 ARTIST_RANK = (
@@ -102,7 +107,7 @@ CREATE TABLE songplays (
 """
 
 user_table_create = """
--- One row per user, as of the latest event
+-- One row per user, as of the latest play
 CREATE TABLE users (
     user_id    INT PRIMARY KEY,
     first_name TEXT,
