@@ -108,7 +108,7 @@ def read_blocks(files, filesystem=None, encode=False, executor=None, ahead=0):
             lines_before = 0
         for rejects in block.rejects:
             number_rejects(rejects, lines_before)
-        lines_before += block.lines[0]
+        lines_before += block.lines
         yield block
 
 
@@ -256,7 +256,7 @@ def read_entries(entries):
 
 def load_file(cur, batches, load):
     """Load all Batches of a file and return a LoadReport. Raises UnreadableFile."""
-    database.wait_for_turn(cur, load_lock_select)  # what rows are compared with must stay
+    database.wait_for_turn(cur, load_lock_select)  # for callers that don't hold etl.py's lock
     records, loaded, rejects = 0, 0, []
     for batch in batches:
         if batch.error:
@@ -439,7 +439,7 @@ def copy(cur, statement, rows):
 def drop_constraints(cur):
     """Drop what slows COPY down and return the statements that restore it.
 
-    None where a table isn't empty, can't be altered, or is being read for longer than PATIENCE.
+    None of them where a table isn't empty, can't be altered, or is read for PATIENCE_SECONDS.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while fetch_value(cur, tables_are_empty_select):

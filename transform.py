@@ -69,21 +69,23 @@ def open_file(uri, filesystem):
 def read_span(span, filesystem=None):
     """Return the bytes of a Span's lines. A byte-order mark is left out."""
     with open_file(span.file, filesystem) as file:
-        if span.start:
-            file.seek(span.start - 1)
-            file.readline(-1 if span.end is None else span.end - span.start + 1)
-        start = file.tell()
+        # No further than the Span: a line that is longer than all of it belongs to one before.
+        limit = -1 if span.end is None else span.end - span.start + 1
+        start = seek_line(file, span.start, limit)
         if start == span.end:
             return b""
-        if span.end is None:
-            text = file.read()
-        else:
-            file.seek(span.end - 1)
-            file.readline()
-            end = file.tell()
-            file.seek(start)
-            text = file.read(end - start)
+        end = span.end and seek_line(file, span.end)
+        file.seek(start)
+        text = file.read() if end is None else file.read(end - start)
     return text if span.start else text.removeprefix(codecs.BOM_UTF8)
+
+
+def seek_line(file, position, limit=-1):
+    """Go to the first line that begins at byte `position` or later, and return where that is."""
+    if position:
+        file.seek(position - 1)
+        file.readline(limit)
+    return file.tell()
 
 
 # Extract: lines -> a frame of known types, and the lines that can't be loaded
@@ -565,7 +567,7 @@ class Block(NamedTuple):
     spans: list
     size: int  # in bytes
     parts: list  # to load in turn, as Kind.transform or Kind.encode returns them
-    lines: list
+    lines: int  # of the first Span
     records: list  # the number of those that are good
     loadable: list  # of these, the number of songs or plays
     rejects: list  # a list for each Span; their lines are counted from its first one
@@ -592,7 +594,7 @@ def make_block(kind, spans, texts, errors, encode=False):
         spans,
         sum(map(len, texts)),
         make_parts(loadable),
-        [count_lines(text) for text in texts],
+        count_lines(texts[0]),
         count_rows(records, len(spans)),
         count_rows(loadable, len(spans)),
         rejects,
