@@ -42,7 +42,7 @@ from sql_queries import (
 
 DATA = Path(__file__).with_name("data")
 REJECTS = "rejected.jsonl"
-SET_ASIDE, INTERRUPTED = 3, 130
+FAILED, WRONG_ARGUMENTS, SET_ASIDE, INTERRUPTED = 1, 2, 3, 130  # exit statuses
 ROWS_BYTES = 64 << 20  # the most that is loaded row by row, if nothing else is asked for
 RETRY_SECONDS = 30  # to try to reach the server
 CONNECT_SECONDS = 10  # to wait for a cluster
@@ -122,7 +122,7 @@ def is_json(name):
 
 
 def find_storage(data):
-    """Return the Storage that DATA names. Raises ValueError where it is a URL of none."""
+    """Return the Storage that DATA names. Raises WrongArguments where it is a URL of none."""
     if "://" not in data:
         return Storage(os.path.abspath(data))  # so that a line set aside can be found again
     from pyarrow.fs import FileSystem, LocalFileSystem
@@ -130,7 +130,7 @@ def find_storage(data):
     try:
         filesystem, path = FileSystem.from_uri(data)
     except (ValueError, OSError):  # what it says may quote a password
-        raise ValueError(URL_REMEDY) from None
+        raise WrongArguments(URL_REMEDY) from None
     if isinstance(filesystem, LocalFileSystem):
         return Storage(path)
     return Storage(f"{data.partition('://')[0]}://{path}", filesystem)
@@ -165,6 +165,10 @@ def stored_uri(uri):
 
 
 # Rejects and counts
+
+
+class WrongArguments(Exception):
+    """What is wrong with DATA, in one line."""
 
 
 class LoadError(Exception):
@@ -308,6 +312,7 @@ def process_log_file(cur, filepath, batches=None):
     return load.load_file(cur, batches or read_file(filepath, "log"), load.load_plays)
 
 
+# Songs come first: by COPY, the song of a play is looked up only once.
 KINDS = {process_song_file: "song", process_log_file: "log"}
 FOLDERS = {"song": "song_data", "log": "log_data"}
 
@@ -324,8 +329,8 @@ def process_data(cur, conn, filepath, func, rejects=REJECTS, strict=False):
     """Load each file below a folder with func, a transaction each, and return a Tally.
 
     Lines set aside go to the file `rejects`; with strict, the first one ends the run instead.
-    Files that can't be read are reported and left out. Raises LoadError where a file can't be
-    loaded; the files before it stay loaded.
+    Files that can't be read are reported and left out, or end the run if strict. Raises LoadError
+    where a file can't be loaded; the files before it stay loaded.
     """
     import load
 
@@ -344,24 +349,31 @@ def load_rows(cur, conn, jobs, read):
     for (kind, uri), pairs in itertools.groupby(batches, key=itemgetter(0)):
         job = jobs[kind]
         try:
-            report = job.func(cur, uri, (batch for _, batch in pairs))
-            job.tally.set_aside(report.rejects)
-            file = job.describe(uri, report, time.monotonic() - started)
-            cur.execute(loaded_file_insert, {**file, "uri": stored_uri(uri)})
-            conn.commit()
+            with transaction(conn):
+                report = job.func(cur, uri, (batch for _, batch in pairs))
+                job.tally.set_aside(report.rejects)
+                file = job.describe(uri, report, time.monotonic() - started)
+                cur.execute(loaded_file_insert, {**file, "uri": stored_uri(uri)})
             job.count_loaded(file)
         except load.UnreadableFile as error:
-            conn.rollback()
             job.tally.leave_out(*error.args)
-        except LoadError:
-            conn.rollback()
-            raise
         except psycopg2.Error as error:
             raise LoadError(f"{uri}: {database.one_line(error)}") from error
         started = time.monotonic()
-    counts = count_table_rows(cur)
-    conn.commit()
-    return counts
+    with transaction(conn):
+        return count_table_rows(cur)
+
+
+@contextlib.contextmanager
+def transaction(conn):
+    """Commit at the end, or roll back if anything is raised."""
+    try:
+        yield
+        conn.commit()
+    except BaseException:
+        if not conn.closed:
+            conn.rollback()
+        raise
 
 
 def read_jobs(jobs, read):
@@ -380,46 +392,42 @@ def read_jobs(jobs, read):
 def load_copy(cur, conn, jobs, read):
     """Load the files of jobs, {kind: Job}, by COPY, commit and return row counts.
 
-    They are counted before the commit: who reads a row first after it writes that down in the row.
+    They are counted before the commit: the first to read a row after it marks that row, on disk, as
+    committed (its hint bits: https://wiki.postgresql.org/wiki/Hint_Bits).
     """
     import load
 
     try:
-        loader = load.CopyLoader(cur)
-        loads = {"song": loader.load_songs, "log": loader.load_plays}
-        groups = itertools.groupby(read_jobs(jobs, read), key=load.kind_and_file)
-        loaded = [
-            (jobs[kind], *copy_blocks(loader, jobs[kind], blocks, loads[kind]))
-            for (kind, _), blocks in groups
-        ]
-        started = time.monotonic()
-        loader.finish()
-        share = (time.monotonic() - started) / max(1, len(loaded))
-        files = [
-            (job, job.describe(uri, report, (seconds + share) / len(reports)))
-            for job, reports, seconds in loaded
-            for uri, report in reports.items()
-        ]
-        loader.record_files([{**file, "uri": stored_uri(file["uri"])} for _, file in files])
-        counts = count_table_rows(cur)
-        conn.commit()
-        for job, file in files:
-            job.count_loaded(file)
-        return counts
+        with transaction(conn):
+            loader = load.CopyLoader(cur)
+            loads = {"song": loader.load_songs, "log": loader.load_plays}
+            groups = itertools.groupby(read_jobs(jobs, read), key=load.kind_and_file)
+            files = [
+                (jobs[kind], file)
+                for (kind, _), blocks in groups
+                for file in copy_blocks(loader, jobs[kind], blocks, loads[kind])
+            ]
+            started = time.monotonic()
+            loader.finish()
+            share = (time.monotonic() - started) / max(1, len(files))
+            for _, file in files:
+                file["seconds"] += share
+            loader.record_files([{**file, "uri": stored_uri(file["uri"])} for _, file in files])
+            counts = count_table_rows(cur)
     except psycopg2.Error as error:
         is_of_rows = isinstance(error, (psycopg2.IntegrityError, psycopg2.DataError))
         remedy = "--load rows stops at the file that causes it" if is_of_rows else "run it again"
         message = f"{database.one_line(error)}; nothing was loaded; {remedy}"
         raise LoadError(message) from error
-    except LoadError:
-        conn.rollback()
-        raise
+    for job, file in files:
+        job.count_loaded(file)
+    return counts
 
 
 def copy_blocks(loader, job, blocks, load_part):
     """Load Blocks, one of several files or several of one file, but for what can't be read.
 
-    Returns the LoadReports, {uri: report}, and the seconds it took.
+    Returns the files that were loaded, as Job.describe does.
     """
     import load
 
@@ -435,7 +443,8 @@ def copy_blocks(loader, job, blocks, load_part):
         job.tally.leave_out(*error.args)
         reports = {}
     job.tally.set_aside([reject for report in reports.values() for reject in report.rejects])
-    return reports, time.monotonic() - started
+    seconds = (time.monotonic() - started) / max(1, len(reports))
+    return [job.describe(uri, report, seconds) for uri, report in reports.items()]
 
 
 # Retry: lines set aside that have been corrected
@@ -516,40 +525,46 @@ def replace_rejects(path, rejects):
 
 
 def main():
-    """Load DATA and return the exit status, or one line on why it could not be done."""
+    """Load DATA and return the exit status."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.reconfigure(errors="backslashreplace")  # a path may hold what it can't print
     arguments = parse_arguments()
     log = Log(arguments.log_json)
     started = time.monotonic()
-    status = try_to_run(arguments, log)
-    if status not in (0, SET_ASIDE):
-        code, error = (1, status) if isinstance(status, str) else (status, "interrupted")
+    status, error = try_to_run(arguments, log)
+    if error:
+        print(f"etl.py: {error}", file=sys.stderr)
         with contextlib.suppress(OSError):
             seconds = round(time.monotonic() - started, 3)
-            log.note("run", exit_status=code, error=error, seconds=seconds)
+            log.note("run", exit_status=status, error=error, seconds=seconds)
     return status
 
 
 def try_to_run(arguments, log):
-    """Return the exit status of a run, or one line on why it failed."""
+    """Return the exit status of a run and, if it failed, one line on why."""
     try:
+        storage = None if arguments.retry else find_folders(arguments.data)
         patience = 0 if arguments.no_wait else RETRY_SECONDS
         with contextlib.closing(database.connect_patiently(patience)) as conn, conn.cursor() as cur:
             database.wait_for_turn(cur, session_lock_select, patient=not arguments.no_wait)
             conn.commit()
-            return (retry if arguments.retry else run)(cur, conn, arguments, log)
+            if arguments.retry:
+                return retry(cur, conn, arguments, log), None
+            return run(cur, conn, storage, arguments, log), None
+    except WrongArguments as error:
+        return WRONG_ARGUMENTS, str(error)
     except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
-        return f"etl.py: {database.one_line(error)}; run python create_tables.py"
+        return FAILED, f"{database.one_line(error)}; run python create_tables.py"
     except (database.ServerError, LoadError, psycopg2.Error) as error:
-        return f"etl.py: {database.one_line(error)}"
+        return FAILED, database.one_line(error)
     except OSError as error:  # such as a pipe that head has closed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return f"etl.py: can't write the output: {error.strerror}"
+        return FAILED, f"can't write the output: {error.strerror}"
     except KeyboardInterrupt:
-        message = "interrupted; what was committed so far stays, run it again for the rest"
-        print(f"etl.py: {message}", file=sys.stderr)
-        return INTERRUPTED
+        return (
+            INTERRUPTED,
+            "interrupted; what was committed so far stays, run it again for the rest",
+        )
 
 
 def parse_arguments():
@@ -607,39 +622,40 @@ def parse_arguments():
         action="store_true",
         help="print a JSON object for each file and one for the run; text goes to stderr",
     )
-    arguments = parser.parse_args()
-    if arguments.retry:
-        return arguments
-    try:
-        arguments.storage = find_storage(arguments.data)
-        check_folders(arguments.storage)
-    except (OSError, ValueError) as error:
-        parser.error(database.one_line(error))
-    return arguments
+    return parser.parse_args()
 
 
-def check_folders(storage):
-    """Raise ValueError where DATA lacks one of its folders."""
+def find_folders(data):
+    """Return the Storage that DATA names. Raises WrongArguments where it lacks one of its folders.
+
+    Raises LoadError where that can't be found out.
+    """
+    storage = find_storage(data)
     for name in FOLDERS.values():
         folder = storage.folder(name)
-        if not is_folder(folder):
-            raise ValueError(
+        try:
+            found = is_folder(folder)
+        except OSError as error:
+            raise LoadError(f"can't read {folder.root}: {database.one_line(error)}") from None
+        if not found:
+            raise WrongArguments(
                 f"there is no folder {folder.root}; DATA must hold song_data/ and log_data/"
             )
+    return storage
 
 
-def run(cur, conn, arguments, log):
+def run(cur, conn, storage, arguments, log):
     """Load what is new in both folders, say what became of it and return the exit status."""
     started = time.monotonic()
-    jobs = {KINDS[func]: find_job(cur, func, arguments, log) for func in KINDS}
+    jobs = {KINDS[func]: find_job(cur, func, storage, arguments, log) for func in KINDS}
     name = choose_loader(arguments.load, jobs)
-    log.say(f"Loading {arguments.storage.root} into {target(conn)}, {LOADERS[name].how}")
+    log.say(f"Loading {storage.root} into {target(conn)}, {LOADERS[name].how}")
     before = after = {}
     if any(job.files for job in jobs.values()):
         threading.Thread(target=importlib.import_module, args=["load"]).start()  # takes a while
         before = count_table_rows(cur)
         conn.commit()  # so that no lock is held while files are read
-        with open_reader(arguments, name) as read:
+        with open_reader(name, storage.filesystem, arguments.scheduler) as read:
             after = LOADERS[name].load(cur, conn, jobs, read)
         say_summary(jobs["song"].tally, jobs["log"].tally, before, after, log)
     else:
@@ -651,7 +667,7 @@ def run(cur, conn, arguments, log):
     log.say(f"Done in {seconds:.1f} s")
     status = SET_ASIDE if totals["set_aside"] or totals["unreadable"] else 0
     added = {table: after[table] - before[table] for table in after}
-    where = {"data": arguments.storage.root, "loader": name, "rejects": arguments.rejects}
+    where = {"data": storage.root, "loader": name, "rejects": arguments.rejects}
     facts = totals | {"added": added, "exit_status": status, "seconds": round(seconds, 3)}
     log.note("run", **where, **facts)
     return status
@@ -662,9 +678,9 @@ def target(conn):
     return f"{conn.info.dbname} on {database.server_name()}"
 
 
-def find_job(cur, func, arguments, log):
+def find_job(cur, func, storage, arguments, log):
     """Return the Job for the files of one kind: those that are new, or all if so asked."""
-    folder = arguments.storage.folder(FOLDERS[KINDS[func]])
+    folder = storage.folder(FOLDERS[KINDS[func]])
     tally = Tally(RejectFile(arguments.rejects), arguments.strict, log)
     files = list_files(folder.root, tally.leave_out, folder.filesystem)
     new = files if arguments.all else new_files(cur, files)
@@ -737,7 +753,7 @@ def read_by_cluster(read, address, files):
 
 
 @contextlib.contextmanager
-def open_reader(arguments, loader):
+def open_reader(loader, filesystem, scheduler):
     """Yield the function that reads Blocks: here, in threads beside COPY, or on a cluster."""
     import pyarrow
 
@@ -745,13 +761,11 @@ def open_reader(arguments, loader):
 
     gc.freeze()  # the libraries are there to stay: don't search them for garbage
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # what is free goes back to the system
-    read = functools.partial(
-        load.read_blocks, filesystem=arguments.storage.filesystem, encode=loader == "copy"
-    )
-    if arguments.scheduler:
-        with connect_cluster(arguments.scheduler) as (executor, threads):
+    read = functools.partial(load.read_blocks, filesystem=filesystem, encode=loader == "copy")
+    if scheduler:
+        with connect_cluster(scheduler) as (executor, threads):
             read = functools.partial(read, executor=executor, ahead=2 * threads)
-            yield functools.partial(read_by_cluster, read, arguments.scheduler)
+            yield functools.partial(read_by_cluster, read, scheduler)
     elif loader == "copy":
         with ThreadPoolExecutor(READERS) as executor:
             yield functools.partial(read, executor=executor, ahead=READERS + 1)

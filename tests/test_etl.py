@@ -143,10 +143,9 @@ def test_data_must_hold_both_folders(etl, data, missing):
     (data / missing).rename(data / "elsewhere")
     status, _, errors = etl(data)
     assert status == 2
-    assert errors[-1] == (
-        f"etl.py: error: there is no folder {data / missing}; "
-        "DATA must hold song_data/ and log_data/"
-    )
+    assert errors == [
+        f"etl.py: there is no folder {data / missing}; DATA must hold song_data/ and log_data/"
+    ]
 
 
 def test_wrong_arguments(etl):

@@ -911,15 +911,23 @@ def test_a_log_for_machines_of_a_night_that_fails(night, data, loader):
     assert [Path(facts["uri"]).name for facts in files] == (
         ["000.json", "001.json", "events.json"] if loader == "rows" else []
     )
-    assert (last["event"], last["exit_status"], last["error"]) == ("run", 1, errors[-1])
-    assert f"{bad}, line 2" in last["error"]
+    assert (last["event"], last["exit_status"]) == ("run", 1)
+    assert last["error"].startswith(f"{bad}, line 2: ")
+    assert errors[-1] == f"etl.py: {last['error']}"
 
 
 def test_a_log_for_machines_without_a_server(night, data, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", f"postgresql://postgres@127.0.0.1:{free_port()}/")
     status, output, [error] = night(data, "--log-json", "--no-wait")
     [last] = read_events(output)
-    assert last == {"event": "run", "exit_status": 1, "error": error}
+    assert last == {"event": "run", "exit_status": 1, "error": error.removeprefix("etl.py: ")}
+
+
+def test_a_log_for_machines_without_data(night, data):
+    status, output, [error] = night(data / "nowhere", "--log-json")
+    [last] = read_events(output)
+    assert error.startswith(f"etl.py: there is no folder {data / 'nowhere' / 'song_data'}")
+    assert last == {"event": "run", "exit_status": 2, "error": error.removeprefix("etl.py: ")}
 
 
 def test_a_log_for_machines_of_a_retry(night, rejects):
