@@ -194,7 +194,7 @@ class RejectFile:
             self.entries.update(new)
         except OSError as error:
             message = f"can't record rejected lines in {self.path}: {error.strerror}"
-            raise LoadError(message) from None
+            raise LoadError(f"{message}; --rejects names another file") from None
 
     @staticmethod
     def entry(reject):
@@ -261,7 +261,8 @@ class Tally:
         """Record lines that can't be loaded. Raises LoadError if strict, or if it can't be done."""
         if self.strict and rejects:
             file, line, reason, _ = rejects[0]
-            raise LoadError(f"{file}, line {line}: {reason}; nothing of this file was loaded")
+            remedy = "nothing of this file was loaded; correct the line, or leave --strict out"
+            raise LoadError(f"{file}, line {line}: {reason}; {remedy}")
         self.reject_file.add(rejects)
 
 
@@ -491,7 +492,7 @@ def read_rejects(path):
             entries.append((kind_of_path(file), file, int(entry["line"]), text))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             message = f"{path}, line {number}: this is no line set aside; nothing was loaded"
-            raise LoadError(message) from None
+            raise LoadError(f"{message}; correct or delete it") from None
     return entries
 
 

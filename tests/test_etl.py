@@ -107,7 +107,10 @@ def test_rejects_that_cannot_be_recorded_are_a_failure(etl, data, cur, tmp_path)
     write_lines(data / "log_data" / "a.json", [event(ts=77), "bad"])
     status, _, errors = etl(data, "--rejects", tmp_path)
     assert status == 1
-    assert errors == [f"etl.py: can't record rejected lines in {tmp_path}: Is a directory"]
+    assert errors == [
+        f"etl.py: can't record rejected lines in {tmp_path}: Is a directory; "
+        "--rejects names another file"
+    ]
     assert read_tables(cur)["songplays"] == []
 
 
@@ -116,7 +119,10 @@ def test_strict_stops_at_the_first_bad_line_with_nothing_of_its_file(etl, data, 
     write_lines(data / "log_data" / "g.json", [event(ts=3)])
     status, _, errors = etl(data, "--strict")
     assert status == 1
-    assert errors == [f"etl.py: {bad}, line 2: level is missing; nothing of this file was loaded"]
+    assert errors == [
+        f"etl.py: {bad}, line 2: level is missing; nothing of this file was loaded; "
+        "correct the line, or leave --strict out"
+    ]
     assert len(read_tables(cur)["songplays"]) == 2
     assert not (tmp_path / "rejected.jsonl").exists()
 

@@ -399,7 +399,8 @@ def test_a_full_disk_for_rejects(data, conn, tables, recorded, loader):
         preexec_fn=limit_memory,
     )
     message = "can't record rejected lines in /dev/full: No space left on device"
-    assert (result.returncode, result.stderr) == (1, f"etl.py: {message}\n")
+    remedy = "--rejects names another file"
+    assert (result.returncode, result.stderr) == (1, f"etl.py: {message}; {remedy}\n")
     assert "f.json" not in recorded()
     assert len(tables()["songplays"]) == (2 if loader == "rows" else 0)
 
