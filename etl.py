@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import functools
 import gc
-import importlib
 import itertools
 import json
 import logging
@@ -18,7 +17,6 @@ import re
 import shutil
 import sys
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -653,7 +651,6 @@ def run(cur, conn, storage, arguments, log):
     log.say(f"Loading {storage.root} into {target(conn)}, {LOADERS[name].how}")
     before = after = {}
     if any(job.files for job in jobs.values()):
-        threading.Thread(target=importlib.import_module, args=["load"]).start()  # takes a while
         before = count_table_rows(cur)
         conn.commit()  # so that no lock is held while files are read
         with open_reader(name, storage.filesystem, arguments.scheduler) as read:

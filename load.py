@@ -108,7 +108,7 @@ def read_blocks(files, filesystem=None, encode=False, executor=None, ahead=0):
             lines_before = 0
         for rejects in block.rejects:
             number_rejects(rejects, lines_before)
-        lines_before += block.lines
+        lines_before += block.line_ends
         yield block
 
 

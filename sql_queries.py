@@ -482,8 +482,9 @@ WHERE play.song_id IS NULL
 
 loaded_file_merge = f"""
 INSERT INTO loaded_files (uri, kind, size, modified, rows_loaded, lines_set_aside, seconds)
-SELECT uri, kind, size, modified, rows_loaded, lines_set_aside, seconds
-FROM staged_files{LOADED_FILE_CONFLICT}
+SELECT DISTINCT ON (uri) uri, kind, size, modified, rows_loaded, lines_set_aside, seconds
+FROM staged_files
+ORDER BY uri{LOADED_FILE_CONFLICT}
 """
 
 # COPY into empty tables: their keys, indexes and foreign keys come last.

@@ -72,7 +72,7 @@ def read_span(span, filesystem=None):
         # No further than the Span: a line that is longer than all of it belongs to one before.
         limit = -1 if span.end is None else span.end - span.start + 1
         start = seek_line(file, span.start, limit)
-        if start == span.end:
+        if start in (span.start - 1, span.end):  # the file is shorter by now, or no line begins
             return b""
         end = span.end and seek_line(file, span.end)
         file.seek(start)
@@ -567,7 +567,7 @@ class Block(NamedTuple):
     spans: list
     size: int  # in bytes
     parts: list  # to load in turn, as Kind.transform or Kind.encode returns them
-    lines: int  # of the first Span
+    line_ends: int  # in the first Span
     records: list  # the number of those that are good
     loadable: list  # of these, the number of songs or plays
     rejects: list  # a list for each Span; their lines are counted from its first one
@@ -594,7 +594,7 @@ def make_block(kind, spans, texts, errors, encode=False):
         spans,
         sum(map(len, texts)),
         make_parts(loadable),
-        count_lines(texts[0]),
+        int(np.count_nonzero(np.frombuffer(texts[0], np.uint8) == ord("\n"))),
         count_rows(records, len(spans)),
         count_rows(loadable, len(spans)),
         rejects,
@@ -608,11 +608,6 @@ def try_to_read(span, filesystem):
         return read_span(span, filesystem), None
     except OSError as error:
         return b"", OSError(error.errno, error.strerror or str(error), span.file)
-
-
-def count_lines(text):
-    line_ends = np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n"))
-    return int(line_ends) + (text != b"" and not text.endswith(b"\n"))
 
 
 def count_rows(frame, pieces):

@@ -6,6 +6,7 @@ Whatever server the environment names is forgotten before anything can connect t
 import contextlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -19,6 +20,8 @@ for name in [name for name in os.environ if name.startswith("PG") or name == "DA
 # A short path: a socket's name has room for about 100 characters.
 SERVER_FOLDER = Path(tempfile.mkdtemp(prefix="sparkify-test-"))
 os.environ["SPARKIFY_PGDATA"] = str(SERVER_FOLDER / "pg")
+# Scripts that the tests interrupt must not ignore it, as those that a shell put in the background do.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import create_tables  # noqa: E402
 import database  # noqa: E402

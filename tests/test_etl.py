@@ -172,13 +172,25 @@ def test_empty_folders_are_no_error(etl, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, file names are Unicode by rule")
-def test_a_path_may_be_no_utf_8(etl, data, cur):
+@pytest.mark.parametrize("loader", ["rows", "copy"])
+def test_a_path_may_be_no_utf_8(etl, data, cur, loader):
     strange = data.rename(data.parent / os.fsdecode(b"d\xff"))
-    write_lines(strange / "log_data" / os.fsdecode(b"\xfe.json"), [event(ts=9), "bad"])
-    status, output, errors = etl(strange)
-    assert (status, errors) == (3, [])
-    assert output.startswith(f"Loading {data.parent}/d\\udcff into")
+    log = write_lines(strange / "log_data" / os.fsdecode(b"\xfe.json"), [event(ts=9), "bad"])
+    status, output, errors = etl(strange, "--load", loader, "--log-json")
+    assert status == 3
+    assert errors[0].startswith(f"Loading {data.parent}/d\\udcff into")
+    assert log in [json.loads(line).get("uri") for line in output.splitlines()]
     assert len(read_tables(cur)["songplays"]) == 3
+    assert "Nothing new" in etl(strange)[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, file names are Unicode by rule")
+@pytest.mark.parametrize("loader", ["rows", "copy"])
+def test_a_path_may_look_like_another_one_that_is_no_utf_8(etl, data, cur, loader):
+    for number, name in enumerate([b"\xfe.json", rb"\udcfe.json"]):
+        write_lines(data / "log_data" / os.fsdecode(name), [event(ts=7 + number)])
+    assert etl(data, "--load", loader)[0] == 0
+    assert len(read_tables(cur)["songplays"]) == 4
 
 
 def test_without_tables_it_says_what_to_do(etl, data, conn, cur):
@@ -221,14 +233,14 @@ def waiting_etl(conn, cur, data, tmp_path):
 
 def test_a_load_waits_for_another_one(waiting_etl, conn, cur):
     conn.commit()
-    output, errors = waiting_etl.communicate()
+    output, errors = waiting_etl.communicate(timeout=60)
     assert (waiting_etl.returncode, errors) == (0, "")
     assert len(read_tables(cur)["songplays"]) == 2
 
 
 def test_ctrl_c_ends_tidily(waiting_etl):
     waiting_etl.send_signal(signal.SIGINT)
-    _, errors = waiting_etl.communicate()
+    _, errors = waiting_etl.communicate(timeout=60)
     assert waiting_etl.returncode == 130
     assert errors.splitlines() == [
         "etl.py: interrupted; what was committed so far stays, run it again for the rest"

@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from pyarrow.fs import LocalFileSystem
 from records import event, song, to_bytes, write_lines
 
 import etl
@@ -228,7 +230,7 @@ def test_wherever_a_file_is_cut_each_line_is_read_once_and_keeps_its_number(
     tmp_path, monkeypatch, size, ending
 ):
     monkeypatch.setattr(transform, "BLOCK_BYTES", size)
-    lines = [b"[1]", b"", b"[22222]", b"[3]", b" ", b"[4]", b"x" * 30]
+    lines = [b"[1]", b"", b"[22222]", b"\xef\xbb\xbf[3]", b" ", b"[4]", b"x" * 30]
     path = tmp_path / "log.json"
     path.write_bytes(b"\xef\xbb\xbf" + b"\n".join(lines) + ending)
     _, rejects = read(str(path), "log")
@@ -237,7 +239,8 @@ def test_wherever_a_file_is_cut_each_line_is_read_once_and_keeps_its_number(
 
 
 def test_small_files_are_read_together_and_large_ones_apart(monkeypatch):
-    files = [etl.File(name, size, None) for name, size in (("a", 3), ("b", 4), ("c", 21), ("d", 0))]
+    sizes = {"a": 3, "b": 4, "c": 21, "d": 20, "e": 0}
+    files = [etl.File(name, size, None) for name, size in sizes.items()]
     monkeypatch.setattr(transform, "BLOCK_BYTES", 10)
     plan = [[tuple(span) for span in block] for block in transform.plan_blocks(files)]
     assert plan == [
@@ -245,5 +248,24 @@ def test_small_files_are_read_together_and_large_ones_apart(monkeypatch):
         [("c", 0, 7)],
         [("c", 7, 14)],
         [("c", 14, None)],
-        [("d", 0, None)],
+        [("d", 0, 10)],
+        [("d", 10, None)],
+        [("e", 0, None)],
     ]
+
+
+@pytest.mark.parametrize("filesystem", [None, LocalFileSystem()], ids=["local", "stored"])
+@pytest.mark.parametrize("span", [(9, 12), (12, None), (20, 30), (20, None)])
+def test_nothing_is_read_beyond_the_end_of_a_file_that_shrank(tmp_path, filesystem, span):
+    path = write_lines(tmp_path / "log.json", ["[1]", "[2]", "[3]"])
+    uri = f"file://{path}" if filesystem else path
+    assert transform.read_span(transform.Span(uri, *span), filesystem) == b""
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_u0000_is_found_wherever_it_is(place):
+    chunks = [["a", "b"], [None], [], ["c"], ["dd", None, "e"]]
+    column = pa.chunked_array(chunks, pa.string())
+    assert not transform.holds_nul(column)
+    chunks.insert(2 * place, ["x", "y\0"])
+    assert transform.holds_nul(pa.chunked_array(chunks, pa.string()))

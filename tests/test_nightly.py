@@ -177,6 +177,33 @@ def test_a_file_that_grew_is_read_again_whole(night, data, tables, expect, recor
     assert found == expect(data)
 
 
+def test_what_is_noted_of_a_file_is_of_its_last_load(night, data, conn, cur, loader):
+    night(data, "--load", loader)
+    cur.execute("SELECT * FROM loaded_files ORDER BY uri")
+    *noted, first_loaded_at = zip(*cur, strict=True)
+    assert all(0 < seconds < 60 for seconds in noted[-1])
+    cur.execute(
+        """
+        UPDATE loaded_files
+        SET kind = '', size = 0, modified = 'epoch', rows_loaded = 9, lines_set_aside = 9,
+            seconds = 1e6, loaded_at = 'epoch'
+        """
+    )
+    conn.commit()
+    night(data, "--load", loader)
+    cur.execute("SELECT * FROM loaded_files ORDER BY uri")
+    *noted_again, loaded_at = zip(*cur, strict=True)
+    assert noted_again[:-1] == noted[:-1]
+    assert all(0 < seconds < 60 for seconds in noted_again[-1])
+    assert min(loaded_at) > max(first_loaded_at)
+
+
+def test_the_seconds_of_the_files_are_together_less_than_those_of_the_run(night, data, cur, loader):
+    _, output, _ = night(data, "--load", loader, "--log-json")
+    *files, run = map(json.loads, output.splitlines())
+    assert 0 < sum(facts["seconds"] for facts in files) <= run["seconds"] + 0.001
+
+
 def rewrite(path):
     """Change a file but not its size."""
     path.write_text(path.read_text().replace('"free"', '"paid"'))
@@ -191,13 +218,14 @@ def insert_spaces(path):
 
 
 @pytest.mark.parametrize("change", [rewrite, insert_spaces])
-def test_a_file_that_changed_is_read_again(night, data, tables, expect, change):
-    night(data)
+def test_a_file_that_changed_is_read_again(night, data, tables, expect, loader, change):
+    night(data, "--load", loader)
     change(data / "log_data" / "more.json")
-    status, output, _ = night(data)
+    status, output, _ = night(data, "--load", loader)
     assert status == 0
     assert "0 song files: 0 songs\n1 log file: 2 plays" in output
     found = tables()
+    assert "Nothing new" in night(data)[1]
     assert found == expect(data)
     assert "Nothing new" not in night(data)[1]
 
@@ -874,6 +902,7 @@ def test_a_log_for_machines(night, data, loader, tmp_path):
     by_uri = {facts["uri"]: facts for facts in files}
     assert sorted(by_uri) == sorted(str(path) for path in data.rglob("*.json"))
     loaded = by_uri[str(path)]
+    assert "T" in loaded["modified"]
     assert etl.datetime.fromisoformat(loaded.pop("modified")).timestamp() == pytest.approx(modified)
     assert loaded == {
         **{"event": "file", "status": "loaded", "uri": str(path), "kind": "log"},
@@ -915,6 +944,24 @@ def test_a_log_for_machines_of_a_night_that_fails(night, data, loader):
     assert (last["event"], last["exit_status"]) == ("run", 1)
     assert last["error"].startswith(f"{bad}, line 2: ")
     assert errors[-1] == f"etl.py: {last['error']}"
+
+
+def test_a_log_for_machines_names_no_file_whose_commit_failed(night, data, conn, cur, loader):
+    cur.execute(
+        """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE 'not today'; END $$;
+        CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON loaded_files
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()
+        """
+    )
+    conn.commit()
+    status, output, errors = night(data, "--load", loader, "--log-json")
+    cur.execute("DROP TRIGGER refuse ON loaded_files; DROP FUNCTION refuse")
+    conn.commit()
+    [last] = read_events(output)
+    assert (status, last["event"]) == (1, "run")
+    assert "not today" in errors[-1]
 
 
 def test_a_log_for_machines_without_a_server(night, data, monkeypatch):
