@@ -24,7 +24,6 @@ from sql_queries import (
 )
 
 LOCK_TIMEOUT = "5s"
-INTERRUPTED = 130
 # What Postgres answers when another create_tables.py was quicker, or is about to be.
 JUST_CREATED = (psycopg2.errors.DuplicateDatabase, psycopg2.errors.UniqueViolation)
 REMEDIES = {
@@ -141,7 +140,7 @@ def main():
         return f"create_tables.py: {explain(error)}"
     except KeyboardInterrupt:
         print("create_tables.py: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return database.INTERRUPTED
     return 0
 
 

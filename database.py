@@ -40,6 +40,7 @@ CONNECT_SECONDS = 10
 FIRST_PAUSE_SECONDS = 0.5  # between tries to reach the server; each is twice the one before
 PATIENCE_SECONDS = 1  # to wait for another load before saying so
 RECOVERY_SECONDS = 600
+INTERRUPTED = 130  # the exit status after Ctrl-C
 
 
 class ServerError(Exception):
@@ -464,7 +465,8 @@ def main():
     except ServerError as error:
         return f"database.py: {one_line(error)}"
     except KeyboardInterrupt:
-        return "database.py: interrupted"
+        print("database.py: interrupted", file=sys.stderr)
+        return INTERRUPTED
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is psql's: it cancels the query
     return subprocess.run(command, env=environment).returncode
 

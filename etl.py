@@ -40,7 +40,7 @@ from sql_queries import (
 
 DATA = Path(__file__).with_name("data")
 REJECTS = "rejected.jsonl"
-FAILED, WRONG_ARGUMENTS, SET_ASIDE, INTERRUPTED = 1, 2, 3, 130  # exit statuses
+FAILED, WRONG_ARGUMENTS, SET_ASIDE = 1, 2, 3  # exit statuses, and database.INTERRUPTED
 ROWS_BYTES = 64 << 20  # the most that is loaded row by row, if nothing else is asked for
 RETRY_SECONDS = 30  # to try to reach the server
 CONNECT_SECONDS = 10  # to wait for a cluster
@@ -453,6 +453,7 @@ def retry(cur, conn, arguments, log):
     """Load the lines of a file of rejects that are good by now, and keep the others in it."""
     import load
 
+    started = time.monotonic()
     path = Path(arguments.retry).resolve()
     entries = read_rejects(path)
     log.say(f"Retrying {count(len(entries), 'line', 'lines')} of {path} into {target(conn)}")
@@ -470,7 +471,8 @@ def retry(cur, conn, arguments, log):
     if rejects:
         log.say(f"{count(len(rejects), 'line is', 'lines are')} still set aside: see {path}")
     status = SET_ASIDE if rejects else 0
-    log.note("run", retry=str(path), loaded=loaded, set_aside=len(rejects), exit_status=status)
+    facts = {"records": good, "loaded": loaded, "set_aside": len(rejects), "exit_status": status}
+    log.note("run", retry=str(path), **facts, seconds=round(time.monotonic() - started, 3))
     return status
 
 
@@ -560,10 +562,8 @@ def try_to_run(arguments, log):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED, f"can't write the output: {error.strerror}"
     except KeyboardInterrupt:
-        return (
-            INTERRUPTED,
-            "interrupted; what was committed so far stays, run it again for the rest",
-        )
+        message = "interrupted; what was committed so far stays, run it again for the rest"
+        return database.INTERRUPTED, message
 
 
 def parse_arguments():

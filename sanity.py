@@ -65,6 +65,9 @@ def main():
             return 0 if print_checks(cur) else 1
     except (database.ServerError, psycopg2.Error) as error:
         return f"sanity.py: {database.one_line(error)}"
+    except KeyboardInterrupt:
+        print("sanity.py: interrupted", file=sys.stderr)
+        return database.INTERRUPTED
 
 
 if __name__ == "__main__":

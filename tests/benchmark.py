@@ -46,7 +46,6 @@ FIRST_DAY, DAYS, LATER_DAYS, USERS = datetime.date(2018, 11, 1), 30, 3, 1000
 REFERRING = ["songs", "songplays", "unmatched_songplays"]  # each after the tables it refers to
 SAMPLE_SECONDS = 0.1  # between two looks at the memory: listing processes takes a while
 BUFFER_BYTES = 1 << 18
-INTERRUPTED = 130
 
 # What drops and what creates each key and index of these tables, in the order of creation.
 keys_select = """
@@ -364,7 +363,7 @@ def main():
         return f"benchmark.py: {database.one_line(error)}"
     except KeyboardInterrupt:
         print("benchmark.py: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return database.INTERRUPTED
     return 0
 
 

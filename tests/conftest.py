@@ -20,7 +20,7 @@ for name in [name for name in os.environ if name.startswith("PG") or name == "DA
 # A short path: a socket's name has room for about 100 characters.
 SERVER_FOLDER = Path(tempfile.mkdtemp(prefix="sparkify-test-"))
 os.environ["SPARKIFY_PGDATA"] = str(SERVER_FOLDER / "pg")
-# Scripts that the tests interrupt must not ignore it, as those that a shell put in the background do.
+# What a shell runs in the background ignores Ctrl-C; the scripts that the tests interrupt must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import create_tables  # noqa: E402

@@ -18,6 +18,7 @@ from records import load_data, read_tables
 from scripts import PASSWORD, PROJECT, assert_fails_in_one_line, environment_of, run
 
 import database
+import sanity
 
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 QUOTED = quote(PASSWORD, safe="")
@@ -564,3 +565,14 @@ def test_second_user_has_a_server_too(data):
         result = run_as_nobody("database.py", SPARKIFY_PGDATA=data, HOME=folder)
         assert_fails_in_one_line(result, "SPARKIFY_PGDATA")
         assert psql("SELECT 1", SPARKIFY_PGDATA=data) == "1"
+
+
+@pytest.mark.parametrize("script", [database, sanity], ids=["database.py", "sanity.py"])
+def test_ctrl_c_while_connecting_is_no_traceback(script, monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(database, "connect", interrupt)
+    monkeypatch.setattr(sys, "argv", [script.__file__])
+    assert script.main() == 130
+    assert capsys.readouterr().err == f"{script.__name__}.py: interrupted\n"

@@ -984,7 +984,7 @@ def test_a_log_for_machines_of_a_retry(night, rejects):
     [last] = read_events(output)
     assert status == 3
     assert last == {
-        **{"event": "run", "retry": str(rejects), "loaded": 1, "set_aside": 4},
+        **{"event": "run", "retry": str(rejects), "records": 1, "loaded": 1, "set_aside": 4},
         "exit_status": 3,
     }
 
