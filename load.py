@@ -471,11 +471,24 @@ def drop_constraints_of_locked_tables(cur):
     if not fetch_value(cur, tables_are_empty_select) or fetch_value(cur, marked_indexes_select):
         cur.execute(savepoint_rollback)
         return []
-    cur.execute(constraints_select)
+    restoring = drop_keys(cur, PLAY_TABLES, STAR_SCHEMA)
+    cur.execute(lock_timeout_reset)
+    return restoring
+
+
+PLAY_TABLES = ["songplays", "time", "unmatched_songplays"]
+STAR_SCHEMA = [*PLAY_TABLES, "users", "songs", "artists"]
+
+
+def drop_keys(cur, filled, ours):
+    """Drop keys and indexes of tables that are filled and all foreign keys of ours.
+
+    Returns the statements that restore them.
+    """
+    cur.execute(constraints_select, {"filled": filled, "ours": ours})
     definitions = cur.fetchall()
     for drop, _ in reversed(definitions):
         cur.execute(drop)
-    cur.execute(lock_timeout_reset)
     return [restore for _, restore in definitions]
 
 

@@ -504,21 +504,19 @@ NOWAIT
 """
 
 # How to drop and how to restore what slows COPY down, in the order of restoring: the keys and
-# indexes of the tables that the plays fill, then the foreign keys from and to any of ours.
+# indexes of the tables that are filled, then the foreign keys from and to any of ours.
 constraints_select = """
 WITH filled (relation) AS (
-    VALUES ('songplays'::regclass), ('time'), ('unmatched_songplays')
+    SELECT unnest(%(filled)s::regclass[])
 ),
 ours (relation) AS (
-    SELECT relation FROM filled
-    UNION ALL
-    VALUES ('users'::regclass), ('songs'), ('artists')
+    SELECT unnest(%(ours)s::regclass[])
 ),
 definitions (place, drop, restore) AS (
     SELECT CASE contype WHEN 'f' THEN 3 ELSE 1 END,
-           format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname),
+           format('ALTER TABLE %%s DROP CONSTRAINT %%I', conrelid::regclass, conname),
            format(
-               'ALTER TABLE %s ADD CONSTRAINT %I %s',
+               'ALTER TABLE %%s ADD CONSTRAINT %%I %%s',
                conrelid::regclass, conname, pg_get_constraintdef(pg_constraint.oid)
            )
     FROM pg_constraint
@@ -528,7 +526,7 @@ definitions (place, drop, restore) AS (
        )
     UNION ALL
     SELECT 2,
-           format('DROP INDEX %s', indexrelid::regclass),
+           format('DROP INDEX %%s', indexrelid::regclass),
            pg_get_indexdef(indexrelid)
     FROM pg_index
     WHERE indrelid IN (SELECT relation FROM filled)

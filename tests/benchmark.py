@@ -32,6 +32,7 @@ import generate  # noqa: E402
 import create_tables  # noqa: E402
 import database  # noqa: E402
 import etl  # noqa: E402
+import load  # noqa: E402
 from sql_queries import table_names  # noqa: E402
 
 TASKS = {
@@ -46,27 +47,6 @@ FIRST_DAY, DAYS, LATER_DAYS, USERS = datetime.date(2018, 11, 1), 30, 3, 1000
 REFERRING = ["songs", "songplays", "unmatched_songplays"]  # each after the tables it refers to
 SAMPLE_SECONDS = 0.1  # between two looks at the memory: listing processes takes a while
 BUFFER_BYTES = 1 << 18
-
-# What drops and what creates each key and index of these tables, in the order of creation.
-keys_select = """
-SELECT drop_query, create_query
-FROM (
-    SELECT contype::text AS kind,
-           format('ALTER TABLE %%s DROP CONSTRAINT %%I', conrelid::regclass, conname) AS drop_query,
-           format('ALTER TABLE %%s ADD CONSTRAINT %%I %%s', conrelid::regclass, conname,
-                  pg_get_constraintdef(oid)) AS create_query
-    FROM pg_constraint
-    WHERE contype IN ('p', 'u', 'x', 'f') AND conrelid = ANY(%(tables)s::regclass[])
-    UNION ALL
-    SELECT 'index', format('DROP INDEX %%s', indexrelid::regclass), pg_get_indexdef(indexrelid)
-    FROM pg_index
-    WHERE indrelid = ANY(%(tables)s::regclass[])
-      AND NOT EXISTS (
-          SELECT FROM pg_constraint WHERE conindid = indexrelid AND conrelid = indrelid
-      )
-) AS keys
-ORDER BY array_position('{p,u,x,index,f}', kind), create_query
-"""
 
 
 class BenchmarkError(Exception):
@@ -148,15 +128,6 @@ def copy_tables(cur, folder, direction, mode):
             cur.copy_expert(f"COPY {name} {direction} (FORMAT BINARY)", file, BUFFER_BYTES)
 
 
-def drop_keys(cur):
-    """Drop all keys and indexes of the tables, and return the statements that create them."""
-    cur.execute(keys_select, {"tables": table_names})
-    drops, creations = zip(*cur, strict=True)
-    for query in reversed(drops):
-        cur.execute(query)
-    return creations
-
-
 # The tasks
 
 
@@ -166,7 +137,7 @@ def time_copy(folder, keys_last):
     With keys_last, keys and indexes are created after the rows, in the same transaction.
     """
     with connected() as (cur, conn):
-        creations = drop_keys(cur) if keys_last else []
+        creations = load.drop_keys(cur, table_names, table_names) if keys_last else []
         conn.commit()
         started = time.perf_counter()
         copy_tables(cur, folder, "FROM STDIN", "rb")
