@@ -139,8 +139,7 @@ def main():
     except psycopg2.Error as error:
         return f"create_tables.py: {explain(error)}"
     except KeyboardInterrupt:
-        print("create_tables.py: interrupted", file=sys.stderr)
-        return database.INTERRUPTED
+        return database.end_interrupted()
     return 0
 
 

@@ -120,6 +120,12 @@ def script_name():
     return Path(sys.argv[0]).name or "sparkify"
 
 
+def end_interrupted():
+    """Say that Ctrl-C ended the script and return the exit status that tells so."""
+    print(f"{script_name()}: interrupted", file=sys.stderr)
+    return INTERRUPTED
+
+
 def engine():
     """Return a SQLAlchemy engine for pandas.read_sql.
 
@@ -465,8 +471,7 @@ def main():
     except ServerError as error:
         return f"database.py: {one_line(error)}"
     except KeyboardInterrupt:
-        print("database.py: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return end_interrupted()
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is psql's: it cancels the query
     return subprocess.run(command, env=environment).returncode
 

@@ -1,5 +1,8 @@
 """Load song and log files into Sparkify's star schema: those that are new, in any order.
 
+A run lists the files, leaves out those that are loaded already, loads songs, then logs, sets lines
+that can't be loaded aside in rejected.jsonl, and says what became of it all.
+
 What a file holds and into what rows it goes is for transform.py to say, how rows get into the
 tables for load.py: row by row, each file a transaction, or by COPY, all files in one. Both are
 imported only where there is something to load, for they take longer than a run with nothing new.
@@ -87,10 +90,11 @@ def list_local(folder, on_error, _):
     """Yield path, bytes and modification time in seconds of the *.json below a local folder."""
     seen = set()
     for root, folders, names in os.walk(folder, onerror=on_error, followlinks=True):
-        if os.path.realpath(root) in seen:
+        place = os.path.realpath(root)
+        if place in seen:
             folders.clear()
             continue
-        seen.add(os.path.realpath(root))
+        seen.add(place)
         for name in filter(is_json, names):
             path = os.path.join(root, name)
             try:
@@ -160,6 +164,11 @@ def new_files(cur, files):
 def stored_uri(uri):
     """Return a path or URI as Postgres can store it: bytes that are no UTF-8 as escapes."""
     return uri.encode(errors="backslashreplace").decode()
+
+
+def as_stored(file):
+    """Return what Job.describe says of a file with its URI as Postgres can store it."""
+    return {**file, "uri": stored_uri(file["uri"])}
 
 
 # Rejects and counts
@@ -352,7 +361,7 @@ def load_rows(cur, conn, jobs, read):
                 report = job.func(cur, uri, (batch for _, batch in pairs))
                 job.tally.set_aside(report.rejects)
                 file = job.describe(uri, report, time.monotonic() - started)
-                cur.execute(loaded_file_insert, {**file, "uri": stored_uri(uri)})
+                cur.execute(loaded_file_insert, as_stored(file))
             job.count_loaded(file)
         except load.UnreadableFile as error:
             job.tally.leave_out(*error.args)
@@ -411,7 +420,7 @@ def load_copy(cur, conn, jobs, read):
             share = (time.monotonic() - started) / max(1, len(files))
             for _, file in files:
                 file["seconds"] += share
-            loader.record_files([{**file, "uri": stored_uri(file["uri"])} for _, file in files])
+            loader.record_files([as_stored(file) for _, file in files])
             counts = count_table_rows(cur)
     except psycopg2.Error as error:
         is_of_rows = isinstance(error, (psycopg2.IntegrityError, psycopg2.DataError))
@@ -526,7 +535,7 @@ def replace_rejects(path, rejects):
 
 
 def main():
-    """Load DATA and return the exit status."""
+    """Run as the arguments say, tell on stderr why if that failed, and return the exit status."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.reconfigure(errors="backslashreplace")  # a path may hold what it can't print
     arguments = parse_arguments()
@@ -651,8 +660,8 @@ def run(cur, conn, storage, arguments, log):
     log.say(f"Loading {storage.root} into {target(conn)}, {LOADERS[name].how}")
     before = after = {}
     if any(job.files for job in jobs.values()):
-        before = count_table_rows(cur)
-        conn.commit()  # so that no lock is held while files are read
+        with transaction(conn):  # of its own, so that no lock is held while files are read
+            before = count_table_rows(cur)
         with open_reader(name, storage.filesystem, arguments.scheduler) as read:
             after = LOADERS[name].load(cur, conn, jobs, read)
         say_summary(jobs["song"].tally, jobs["log"].tally, before, after, log)
@@ -696,8 +705,10 @@ LOADERS = {"rows": Loader(load_rows, "row by row"), "copy": Loader(load_copy, "b
 
 def choose_loader(wanted, jobs):
     """Return the name of the loader that is wanted or, if any will do, suits the files' size."""
+    if wanted != "auto":
+        return wanted
     size = sum(file.size for job in jobs.values() for file in job.files.values())
-    return wanted if wanted != "auto" else "rows" if size <= ROWS_BYTES else "copy"
+    return "rows" if size <= ROWS_BYTES else "copy"
 
 
 class Cluster:

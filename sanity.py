@@ -66,8 +66,7 @@ def main():
     except (database.ServerError, psycopg2.Error) as error:
         return f"sanity.py: {database.one_line(error)}"
     except KeyboardInterrupt:
-        print("sanity.py: interrupted", file=sys.stderr)
-        return database.INTERRUPTED
+        return database.end_interrupted()
 
 
 if __name__ == "__main__":

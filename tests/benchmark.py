@@ -333,8 +333,7 @@ def main():
     except (OSError, psycopg2.Error) as error:
         return f"benchmark.py: {database.one_line(error)}"
     except KeyboardInterrupt:
-        print("benchmark.py: interrupted", file=sys.stderr)
-        return database.INTERRUPTED
+        return database.end_interrupted()
     return 0
 
 
