@@ -10,16 +10,15 @@ import sys
 import psycopg2
 from psycopg2 import sql
 
-import database
+from sparkify import server
+from sparkify.locks import load_lock_select, lock_holders_select, lock_timeout_set, wait_for_turn
+from sparkify.messages import ServerError, end_interrupted, one_line
 from sql_queries import (
     create_table_queries,
     database_create,
     database_settings_select,
     database_time_zone,
     drop_table_queries,
-    load_lock_select,
-    lock_holders_select,
-    lock_timeout_set,
     table_names,
 )
 
@@ -37,26 +36,26 @@ REMEDIES = {
 def create_database():
     """Create the database if it is missing, and return a cursor and a connection to it.
 
-    Raises database.ServerError where that can't be done.
+    Raises ServerError where that can't be done.
     """
     try:
-        conn = database.connect()
-    except database.DatabaseMissing:
-        with contextlib.closing(database.connect("postgres")) as server:
-            server.autocommit = True
-            name = sql.Identifier(database.named_parameters()["dbname"])
-            with server.cursor() as cur, contextlib.suppress(*JUST_CREATED):
+        conn = server.connect()
+    except server.DatabaseMissing:
+        with contextlib.closing(server.connect("postgres")) as admin:
+            admin.autocommit = True
+            name = sql.Identifier(server.named_parameters()["dbname"])
+            with admin.cursor() as cur, contextlib.suppress(*JUST_CREATED):
                 cur.execute(sql.SQL(database_create).format(name))
-        conn = database.connect()
+        conn = server.connect()
     return conn.cursor(), conn
 
 
 def set_time_zone(cur, conn):
-    """Make UTC the database's time zone. Raises database.ServerError if its text isn't UTF-8."""
+    """Make UTC the database's time zone. Raises ServerError if its text isn't UTF-8."""
     cur.execute(database_settings_select)
     encoding, is_utc = cur.fetchone()
     if encoding != "UTF8":
-        raise database.ServerError(
+        raise ServerError(
             f"{target()} stores text as {encoding}, which can't hold every title; drop that "
             "database, or name another in DATABASE_URL"
         )
@@ -80,18 +79,18 @@ def create_tables(cur, conn):
 def reset_tables(cur, conn):
     """Drop and create all tables in one transaction, having waited for a load that is running.
 
-    Raises database.ServerError where another session holds a lock on one of them for longer than
+    Raises ServerError where another session holds a lock on one of them for longer than
     LOCK_TIMEOUT; then everything is as it was.
     """
     try:
-        database.wait_for_turn(cur, load_lock_select)
+        wait_for_turn(cur, load_lock_select)
         cur.execute(lock_timeout_set, (LOCK_TIMEOUT,))
         set_time_zone(cur, conn)
         drop_tables(cur, conn)
         create_tables(cur, conn)
     except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected):
         conn.rollback()
-        raise database.ServerError(describe_lock_holders(cur)) from None
+        raise ServerError(describe_lock_holders(cur)) from None
 
 
 def describe_lock_holders(cur):
@@ -111,13 +110,13 @@ def describe_lock_holders(cur):
 
 def target():
     """Return which database on which server is meant, for people."""
-    return f"{database.named_parameters()['dbname']} on {database.server_name()}"
+    return f"{server.named_parameters()['dbname']} on {server.server_name()}"
 
 
 def explain(error):
     """Return one line on what Postgres refused, where, and what to do about it."""
     remedy = REMEDIES.get(type(error), "nothing was changed")
-    return f"{database.one_line(error)} ({target()}); {remedy}"
+    return f"{one_line(error)} ({target()}); {remedy}"
 
 
 def main():
@@ -134,12 +133,12 @@ def main():
         with contextlib.closing(conn):
             reset_tables(cur, conn)
             print(f"Created {', '.join(table_names)} and the view listening in {target()}.")
-    except database.ServerError as error:
-        return f"create_tables.py: {database.one_line(error)}"
+    except ServerError as error:
+        return f"create_tables.py: {one_line(error)}"
     except psycopg2.Error as error:
         return f"create_tables.py: {explain(error)}"
     except KeyboardInterrupt:
-        return database.end_interrupted()
+        return end_interrupted()
     return 0
 
 

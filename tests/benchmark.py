@@ -30,9 +30,7 @@ sys.path[:0] = [str(PROJECT), str(PROJECT / "data")]
 import generate  # noqa: E402
 
 import create_tables  # noqa: E402
-import database  # noqa: E402
-import etl  # noqa: E402
-import load  # noqa: E402
+from sparkify import constraints, embedded, messages, report, server  # noqa: E402
 from sql_queries import table_names  # noqa: E402
 
 TASKS = {
@@ -93,11 +91,11 @@ def own_server(folder):
         del os.environ[name]
     os.environ["SPARKIFY_PGDATA"] = str(folder)
     say("starting a server")
-    database.server_parameters()
+    server.server_parameters()
     try:
         yield
     finally:
-        database.import_pgserver().get_server(folder).stop()
+        embedded.import_pgserver().get_server(folder).stop()
 
 
 @contextlib.contextmanager
@@ -118,7 +116,7 @@ def reset_tables():
 def count_table_rows():
     """Return the number of rows by table."""
     with connected() as (cur, _):
-        return etl.count_table_rows(cur)
+        return report.count_table_rows(cur)
 
 
 def copy_tables(cur, folder, direction, mode):
@@ -137,7 +135,7 @@ def time_copy(folder, keys_last):
     With keys_last, keys and indexes are created after the rows, in the same transaction.
     """
     with connected() as (cur, conn):
-        creations = load.drop_keys(cur, table_names, table_names) if keys_last else []
+        creations = constraints.drop_keys(cur, table_names, table_names) if keys_last else []
         conn.commit()
         started = time.perf_counter()
         copy_tables(cur, folder, "FROM STDIN", "rb")
@@ -328,12 +326,12 @@ def main():
     try:
         with tempfile.TemporaryDirectory(prefix="sparkify-") as temporary:
             run(arguments, Path(temporary).resolve())
-    except (BenchmarkError, database.ServerError) as error:
+    except (BenchmarkError, messages.ServerError) as error:
         return f"benchmark.py: {error}"
     except (OSError, psycopg2.Error) as error:
-        return f"benchmark.py: {database.one_line(error)}"
+        return f"benchmark.py: {messages.one_line(error)}"
     except KeyboardInterrupt:
-        return database.end_interrupted()
+        return messages.end_interrupted()
     return 0
 
 

@@ -23,8 +23,9 @@ os.environ["SPARKIFY_PGDATA"] = str(SERVER_FOLDER / "pg")
 # What a shell runs in the background ignores Ctrl-C; the scripts that the tests interrupt must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
 import create_tables  # noqa: E402
-import database  # noqa: E402
+from sparkify import embedded  # noqa: E402
 
 
 def pytest_addoption(parser):
@@ -39,7 +40,7 @@ def server():
     cur, conn = create_tables.create_database()
     conn.close()
     yield
-    database.import_pgserver().get_server(SERVER_FOLDER / "pg").cleanup()
+    embedded.import_pgserver().get_server(SERVER_FOLDER / "pg").cleanup()
     shutil.rmtree(SERVER_FOLDER)
 
 

@@ -1,6 +1,5 @@
 """Tiny songs, log events and whole tables, for tests to say only what they are about."""
 
-import functools
 import json
 import os
 from datetime import UTC, datetime, timedelta
@@ -8,9 +7,13 @@ from pathlib import Path
 
 import create_tables
 import etl
-import load
+from sparkify import blocks, bulk
+from sparkify.files import File
+from sparkify.report import make_tallies
+from sparkify.storage import DATA
 
 LONG_AGO = datetime(2018, 12, 1, tzinfo=UTC)
+LOAD = {"rows": etl.load_rows, "copy": bulk.load_copy}
 
 SONG = {
     "num_songs": 1,
@@ -84,24 +87,30 @@ def write_data(folder, songs=(), events=()):
     return folder
 
 
-def load_data(cur, conn, folder=etl.DATA):
+def load_data(cur, conn, folder=DATA):
     """Make the tables hold a data folder, the sample unless another is named, and nothing else."""
     create_tables.reset_tables(cur, conn)
-    for func, kind in etl.KINDS.items():
+    for kind, func in etl.PROCESS.items():
         etl.process_data(cur, conn, folder / f"{kind}_data", func, os.devnull)
 
 
 def load_file(cur, conn, path, loader):
     """Load one file by the named loader, "rows" or "copy", and return its Tally."""
-    func = etl.process_song_file if "song_id" in Path(path).read_text() else etl.process_log_file
-    job = etl.Job(func, {path: etl.File(path, os.path.getsize(path), LONG_AGO)}, tally())
-    read = functools.partial(load.read_blocks, encode=loader == "copy")
-    etl.LOADERS[loader].load(cur, conn, {etl.KINDS[func]: job}, read)
-    return job.tally
+    kind = "song" if "song_id" in Path(path).read_text() else "log"
+    return load_paths(cur, conn, {kind: [path]}, loader)[kind]
 
 
-def tally():
-    return etl.Tally(etl.RejectFile(os.devnull))
+def load_paths(cur, conn, paths, loader, rejects=os.devnull):
+    """Load files {kind: paths}, those of songs first, by the named loader; return the Tallies."""
+    tallies = make_tallies(etl.PROCESS, rejects)
+    found = [listed(kind, path) for kind in tallies for path in paths.get(kind, [])]
+    LOAD[loader](cur, conn, blocks.read_blocks(found, encode=loader == "copy"), tallies)
+    return tallies
+
+
+def listed(kind, path):
+    """Return a File as it is listed."""
+    return File(kind, str(path), os.path.getsize(path), LONG_AGO)
 
 
 def read_tables(cur):

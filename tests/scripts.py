@@ -18,16 +18,24 @@ def environment_of(**variables):
 
 
 def run(script, *arguments, cwd=None, **variables):
-    """Run a script of the project with these environment variables; return the ended process."""
+    """Run a script of the project with these environment variables; return the ended process.
+
+    The script "sparkify" is the package, which is run in the project's folder.
+    """
     return subprocess.run(
-        [sys.executable, PROJECT / script, *arguments],
-        cwd=cwd,
+        [sys.executable, *script_of(script), *arguments],
+        cwd=PROJECT if script == "sparkify" else cwd,
         env=environment_of(**variables),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
         timeout=120,
     )
+
+
+def script_of(name):
+    """Return what Python is told to run a script of the project."""
+    return ["-m", name] if name == "sparkify" else [PROJECT / name]
 
 
 def assert_fails_in_one_line(result, *words):

@@ -11,14 +11,14 @@ import pytest
 from scripts import PROJECT, assert_fails_in_one_line, environment_of, run
 
 import create_tables
-import database
+from sparkify.server import connect
 from sql_queries import table_names
 
 
 @pytest.fixture
 def url(server):
     """The DATABASE_URL of a database that isn't there yet, and of roles that log in to it."""
-    with contextlib.closing(database.connect("postgres")) as admin, admin.cursor() as cur:
+    with contextlib.closing(connect("postgres")) as admin, admin.cursor() as cur:
         admin.autocommit = True
         info = admin.info
         yield f"postgresql://{{role}}@/fresh?host={info.host}&port={info.port}".format

@@ -11,7 +11,7 @@ import pytest
 from records import event, read_tables, song, write_data, write_lines
 from scripts import PROJECT, run
 
-from sql_queries import load_lock_select
+from sparkify.locks import load_lock_select
 
 
 @pytest.fixture

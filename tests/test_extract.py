@@ -1,31 +1,26 @@
 """Lines to typed records: what is kept exactly as it is, and what is set aside and why."""
 
 import json
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from pyarrow.fs import LocalFileSystem
-from records import event, song, to_bytes, write_lines
+from records import event, listed, song, to_bytes, write_lines
 
-import etl
-import transform
-from load import read_blocks
-
-
-def listed(path):
-    return etl.File(path, Path(path).stat().st_size, None)
+from sparkify import blocks, extract, files, transform
+from sparkify.shared import SharedStorage
 
 
 def read(path, kind):
     """Return a file's good records as dicts and its rejects."""
     records, rejects = [], []
-    for block in read_blocks({kind: [listed(path)]}):
-        texts = [transform.read_span(span) for span in block.spans]
-        frame, _ = transform.extract(texts, transform.KINDS[kind])
+    for block in blocks.read_blocks([listed(kind, path)]):
+        parts = [outcome.file for outcome in block.outcomes]
+        texts = [blocks.read_lines(part, files.LocalStorage()) for part in parts]
+        frame, _ = extract.extract(texts, kind)
         table = transform.pa.Table.from_pandas(frame, preserve_index=False)
         records += table.drop_columns("piece").to_pylist()
-        rejects += [reject for rejects_of_span in block.rejects for reject in rejects_of_span]
+        rejects += [reject for outcome in block.outcomes for reject in outcome.rejects]
     return records, rejects
 
 
@@ -34,7 +29,7 @@ def read_log(tmp_path, lines):
 
 
 def expected(record, kind):
-    return {name: record.get(name) for name in transform.KINDS[kind].schema.names}
+    return {name: record.get(name) for name in extract.SCHEMAS[kind].names}
 
 
 @pytest.mark.parametrize(
@@ -124,7 +119,7 @@ BAD_LINES = [
     (event(ts=None), "ts is missing"),
     (event(ts=None, page="Home"), "ts is missing"),
     (event(ts=-1), "ts is not in the years 1970 to 9999"),
-    (event(ts=transform.LAST_MS + 1), "ts is not in the years 1970 to 9999"),
+    (event(ts=extract.LAST_MS + 1), "ts is not in the years 1970 to 9999"),
     (event(ts="1541106106796"), "ts: number expected, string found"),
     (event(ts=1541106106796.5), "whole number expected, 1541106106796.5 found"),
     (event(ts=2**63), "whole number expected, 9223372036854775808 found"),
@@ -207,10 +202,10 @@ def test_a_file_may_hold_bad_lines_only(tmp_path):
 
 
 def test_a_file_larger_than_a_block_is_read_in_several(tmp_path, monkeypatch):
-    monkeypatch.setattr(transform, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 2000)
     lines = [event(ts=number) if number != 77 else "bad" for number in range(100)]
     path = write_lines(tmp_path / "log.json", lines)
-    assert len(list(transform.plan_blocks([listed(path)]))) > 10
+    assert len(list(blocks.plan_blocks([listed("log", path)]))) > 10
     records, [reject] = read(path, "log")
     assert [record["ts"] for record in records] == [n for n in range(100) if n != 77]
     assert reject.line == 78
@@ -220,7 +215,9 @@ def test_files_are_listed_in_order_and_by_their_ending(tmp_path):
     for name in ("b/2.json", "a/x/1.json", "b/10.json", "a.json", "c.jsonl", "d.txt"):
         write_lines(tmp_path / name, [])
     (tmp_path / "broken.txt").symlink_to("nowhere")
-    paths = [file.uri.removeprefix(str(tmp_path)) for file in etl.list_files(tmp_path, None)]
+    paths = [
+        file.uri.removeprefix(str(tmp_path)) for file in files.list_files("log", tmp_path, None)
+    ]
     assert paths == ["/a.json", "/a/x/1.json", "/b/10.json", "/b/2.json"]
 
 
@@ -229,7 +226,7 @@ def test_files_are_listed_in_order_and_by_their_ending(tmp_path):
 def test_wherever_a_file_is_cut_each_line_is_read_once_and_keeps_its_number(
     tmp_path, monkeypatch, size, ending
 ):
-    monkeypatch.setattr(transform, "BLOCK_BYTES", size)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", size)
     lines = [b"[1]", b"", b"[22222]", b"\xef\xbb\xbf[3]", b" ", b"[4]", b"x" * 30]
     path = tmp_path / "log.json"
     path.write_bytes(b"\xef\xbb\xbf" + b"\n".join(lines) + ending)
@@ -240,9 +237,9 @@ def test_wherever_a_file_is_cut_each_line_is_read_once_and_keeps_its_number(
 
 def test_small_files_are_read_together_and_large_ones_apart(monkeypatch):
     sizes = {"a": 3, "b": 4, "c": 21, "d": 20, "e": 0}
-    files = [etl.File(name, size, None) for name, size in sizes.items()]
-    monkeypatch.setattr(transform, "BLOCK_BYTES", 10)
-    plan = [[tuple(span) for span in block] for block in transform.plan_blocks(files)]
+    found = [files.File("log", name, size) for name, size in sizes.items()]
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 10)
+    plan = [[(f.uri, f.start, f.end) for f in block] for block in blocks.plan_blocks(found)]
     assert plan == [
         [("a", 0, None), ("b", 0, None)],
         [("c", 0, 7)],
@@ -254,18 +251,22 @@ def test_small_files_are_read_together_and_large_ones_apart(monkeypatch):
     ]
 
 
-@pytest.mark.parametrize("filesystem", [None, LocalFileSystem()], ids=["local", "stored"])
-@pytest.mark.parametrize("span", [(9, 12), (12, None), (20, 30), (20, None)])
-def test_nothing_is_read_beyond_the_end_of_a_file_that_shrank(tmp_path, filesystem, span):
+STORAGES = {"local": files.LocalStorage(), "shared": SharedStorage(LocalFileSystem())}
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("part", [(9, 12), (12, None), (20, 30), (20, None)])
+def test_nothing_is_read_beyond_the_end_of_a_file_that_shrank(tmp_path, storage, part):
     path = write_lines(tmp_path / "log.json", ["[1]", "[2]", "[3]"])
-    uri = f"file://{path}" if filesystem else path
-    assert transform.read_span(transform.Span(uri, *span), filesystem) == b""
+    uri = f"file://{path}" if storage == "shared" else path
+    file = files.File("log", uri, 100, None, *part)
+    assert blocks.read_lines(file, STORAGES[storage]) == b""
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_u0000_is_found_wherever_it_is(place):
     chunks = [["a", "b"], [None], [], ["c"], ["dd", None, "e"]]
     column = pa.chunked_array(chunks, pa.string())
-    assert not transform.holds_nul(column)
+    assert not extract.holds_nul(column)
     chunks.insert(2 * place, ["x", "y\0"])
-    assert transform.holds_nul(pa.chunked_array(chunks, pa.string()))
+    assert extract.holds_nul(pa.chunked_array(chunks, pa.string()))

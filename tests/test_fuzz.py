@@ -2,7 +2,7 @@
 
 Files are made of songs and log events whose fields are exchanged, doubled, left out or misspelt,
 and whose bytes are then flipped, cut and joined. What must become of each line is for an oracle to
-say: Python's json module, and the rules of transform.py once more in plain Python.
+say: Python's json module, and the rules of sparkify/extract.py once more in plain Python.
 
     SPARKIFY_FUZZ=100 pytest tests/test_fuzz.py
 
@@ -11,7 +11,6 @@ tries a hundred times as many files as usual, and other ones each time: usually 
 
 import codecs
 import contextlib
-import functools
 import json
 import math
 import os
@@ -22,11 +21,9 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-from records import LONG_AGO, event, read_tables, song, write_lines
+from records import event, listed, load_paths, read_tables, song, write_lines
 
-import etl
-import load
-import transform
+from sparkify import blocks, bulk, transform
 from sql_queries import table_names
 
 TIMES = int(os.environ.get("SPARKIFY_FUZZ", "1"))
@@ -311,32 +308,32 @@ def can_be_stored(value):
 # What must hold
 
 
-def read(kind, paths, encode=False, block_bytes=transform.BLOCK_BYTES):
+def read(kind, paths, encode=False, block_bytes=blocks.BLOCK_BYTES):
     """Return the good records and the rejects of files, by path."""
     records, rejects = defaultdict(list), defaultdict(list)
-    listed = [etl.File(path, os.path.getsize(path), None) for path in paths]
+    found = [listed(kind, path) for path in paths]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transform, "BLOCK_BYTES", block_bytes)
+        patch.setattr(blocks, "BLOCK_BYTES", block_bytes)
         frames = keep_frames(patch)
-        for block in load.read_blocks({kind: listed}, encode=encode):
+        for block in blocks.read_blocks(found, encode=encode):
             for row in list_records(frames.pop()):
-                records[block.spans[row.pop("piece")].file].append(row)
-            for span, found in zip(block.spans, block.rejects, strict=True):
-                rejects[span.file] += found
+                records[block.outcomes[row.pop("piece")].file.uri].append(row)
+            for outcome in block.outcomes:
+                rejects[outcome.file.uri] += outcome.rejects
     return records, rejects
 
 
 def keep_frames(patch):
     """Return a list to which each frame of good records is added when it has been extracted."""
     frames = []
-    extract = transform.extract
+    extract_before = blocks.extract
 
     def extract_and_keep(texts, kind):
-        frame, faults = extract(texts, kind)
+        frame, faults = extract_before(texts, kind)
         frames.append(frame)
         return frame, faults
 
-    patch.setattr(transform, "extract", extract_and_keep)
+    patch.setattr(blocks, "extract", extract_and_keep)
     return frames
 
 
@@ -375,7 +372,7 @@ fuzz = settings(
     derandomize=TIMES == 1,
     database=None,
 )
-block_sizes = st.sampled_from([transform.BLOCK_BYTES] * 4 + [200, 1000])
+block_sizes = st.sampled_from([blocks.BLOCK_BYTES] * 4 + [200, 1000])
 
 
 @pytest.mark.parametrize("time", range(TIMES))
@@ -393,13 +390,8 @@ def test_each_line_is_a_record_or_is_set_aside_as_the_rules_say(tmp_path, time, 
 
 def load_all(cur, conn, paths, loader, rejects):
     """Load files {kind: paths} by the named loader, and return the tables and the rejects."""
-    jobs = {}
-    for func, kind in etl.KINDS.items():
-        listed = {path: etl.File(path, os.path.getsize(path), LONG_AGO) for path in paths[kind]}
-        jobs[kind] = etl.Job(func, listed, etl.Tally(etl.RejectFile(rejects)))
-    reader = functools.partial(load.read_blocks, encode=loader == "copy")
     try:
-        etl.LOADERS[loader].load(cur, conn, jobs, reader)
+        load_paths(cur, conn, paths, loader, rejects)
         entries = rejects.read_text().splitlines() if rejects.exists() else []
         return read_tables(cur), [json.loads(entry) for entry in entries]
     finally:
@@ -413,9 +405,9 @@ def load_in_every_way(cur, conn, paths, block_bytes, rejects):
     """Yield what load_all returns: by rows, by COPY into empty tables, and by staging tables."""
     for loader, is_direct in (("rows", True), ("copy", True), ("copy", False)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(transform, "BLOCK_BYTES", block_bytes)
+            patch.setattr(blocks, "BLOCK_BYTES", block_bytes)
             if not is_direct:
-                patch.setattr(load, "drop_constraints", lambda cur: [])
+                patch.setattr(bulk, "drop_constraints", lambda cur: [])
             yield load_all(cur, conn, paths, loader, rejects)
 
 

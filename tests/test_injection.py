@@ -18,9 +18,9 @@ from scripts import PROJECT, run
 from test_order import moment
 
 import create_tables
-import database
-import load
-from sql_queries import analytics_queries, load_lock_select
+from sparkify import bulk, embedded, locks, messages, server
+from sparkify.locks import load_lock_select
+from sparkify.questions import analytics_queries
 
 NASTY = [
     *("'; DROP TABLE users; --", "'); DELETE FROM songs; --", "' OR '1'='1", "''", "'", "\\'; --"),
@@ -141,7 +141,7 @@ def test_text_arrives_as_it_is_by_rows(conn, cur, tmp_path, size):
 @pytest.mark.parametrize("is_direct", [True, False], ids=["straight", "by staging"])
 def test_text_arrives_as_it_is_by_copy(conn, cur, tmp_path, monkeypatch, is_direct):
     if not is_direct:
-        monkeypatch.setattr(load, "drop_constraints", lambda cur: [])
+        monkeypatch.setattr(bulk, "drop_constraints", lambda cur: [])
     songs, plays = write_nasty_files(tmp_path, 1000)
     if is_direct:  # which plays are only while there is nothing else
         load_file(cur, conn, plays, "copy")
@@ -268,15 +268,15 @@ DATABASES = [
 @contextlib.contextmanager
 def administrator():
     """A cursor whose every statement takes effect at once, outside of what the tests compare."""
-    with contextlib.closing(database.connect("postgres")) as conn, conn.cursor() as cur:
+    with contextlib.closing(server.connect("postgres")) as conn, conn.cursor() as cur:
         conn.autocommit = True
         yield cur
 
 
 def url_of(name, **parameters):
     """Return the DATABASE_URL of a database on the tests' server."""
-    server = database.server_parameters()
-    named = {"host": server["host"], "port": server["port"], "user": server["user"]} | parameters
+    own = server.server_parameters()
+    named = {"host": own["host"], "port": own["port"], "user": own["user"]} | parameters
     query = "&".join(f"{key}={quote(str(value), safe='')}" for key, value in named.items())
     return f"postgresql:///{quote(name, safe='')}?{query}"
 
@@ -317,21 +317,21 @@ def test_a_database_may_have_any_name(victim, tmp_path, name):
     before, settings = list_databases(), read_settings()
     url = url_of(name)
     folder = write_data(tmp_path / "data", [song()], [event()])
-    for script, *arguments in (["create_tables.py"], ["etl.py", folder], ["sanity.py"]):
+    for script, *arguments in (["create_tables.py"], ["etl.py", folder], ["sparkify", "check"]):
         result = run(script, *arguments, cwd=tmp_path, DATABASE_URL=url)
         assert (result.returncode, result.stderr) == (0, "")
     assert list_databases() == before | {name}
     assert read_settings() == settings | {name: ["TimeZone=UTC"]}
     query = "SELECT count(*) FROM songplays WHERE current_database() = :'DBNAME'"
     (tmp_path / "query.sql").write_text(query)
-    result = run("database.py", "-XAtf", tmp_path / "query.sql", DATABASE_URL=url)
+    result = run("sparkify", "psql", "-XAtf", tmp_path / "query.sql", DATABASE_URL=url)
     assert (result.stdout, result.stderr) == ("1\n", "")
 
 
 @pytest.mark.parametrize("name", ['missing"; CREATE ROLE mine; --', "missing'; --", "%s {} $1"])
 def test_a_database_that_is_missing_is_named_as_it_is(name):
-    for script in ("etl.py", "sanity.py", "database.py"):
-        result = run(script, DATABASE_URL=url_of(name))
+    for script in (["etl.py"], ["sparkify", "check"], ["sparkify", "psql"]):
+        result = run(*script, DATABASE_URL=url_of(name))
         assert result.returncode == 1
         assert f"there is no database {name} on " in result.stderr
 
@@ -345,8 +345,8 @@ def test_an_application_may_have_any_name(tmp_path, name, setting):
     code = f"""
 import sys
 sys.path.insert(0, {str(PROJECT)!r})
-import database
-cur = database.connect().cursor()
+from sparkify import server
+cur = server.connect().cursor()
 cur.execute("SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()")
 print(cur.fetchone()[0])
 """
@@ -366,12 +366,12 @@ def test_who_is_in_the_way_is_named_as_it_is(conn, cur, monkeypatch, capsys, nam
     monkeypatch.setattr(create_tables, "LOCK_TIMEOUT", "50ms")
     with contextlib.closing(psycopg2.connect(url_of("sparkifydb", application_name=name))) as other:
         other.cursor().execute("SELECT FROM users")
-        with pytest.raises(database.ServerError, match="in use by") as raised:
+        with pytest.raises(messages.ServerError, match="in use by") as raised:
             create_tables.reset_tables(cur, conn)
         assert f", {name}, idle in transaction)" in str(raised.value)
         other.cursor().execute(load_lock_select)
-        with pytest.raises(database.ServerError) as raised:
-            database.wait_for_turn(cur, load_lock_select, patient=False)
+        with pytest.raises(messages.ServerError) as raised:
+            locks.wait_for_turn(cur, load_lock_select, patient=False)
         assert f", {name})" in str(raised.value)
 
 
@@ -391,7 +391,7 @@ def test_a_role_may_have_any_name(role, cur, tmp_path):
     url = url_of("sparkifydb", user=role)
     result = run("etl.py", folder, "--load", "copy", cwd=tmp_path, DATABASE_URL=url)
     assert (result.returncode, result.stderr) == (0, "")
-    result = run("database.py", "-XAtc", "SELECT current_user", DATABASE_URL=url)
+    result = run("sparkify", "psql", "-XAtc", "SELECT current_user", DATABASE_URL=url)
     assert result.stdout == f"{role}\n"
 
 
@@ -400,6 +400,6 @@ def test_the_data_folder_of_the_server_may_have_such_a_name_too(tmp_path):
     data = tmp_path / "'; DROP TABLE users; -- %s %(x)s {}" / "pg"
     assert run("create_tables.py", SPARKIFY_PGDATA=data).returncode == 0
     query = "SELECT count(*) FROM users"
-    result = run("database.py", "-XAtc", query, SPARKIFY_PGDATA=data)
+    result = run("sparkify", "psql", "-XAtc", query, SPARKIFY_PGDATA=data)
     assert (result.stdout, result.stderr) == ("0\n", "")
-    database.socket_folder(data).rmdir()
+    embedded.socket_folder(data).rmdir()

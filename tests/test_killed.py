@@ -24,9 +24,9 @@ import psycopg2
 import pytest
 from records import read_tables, song
 from scripts import PROJECT, environment_of, run
-from test_database import server_pid, using
+from test_server import server_pid, using
 
-import database
+from sparkify import embedded
 from sql_queries import database_time_zone
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on this system")
@@ -139,7 +139,7 @@ def connect(server, name="sparkifydb"):
     while True:
         try:
             return psycopg2.connect(
-                host=str(database.socket_folder(server)), user="postgres", dbname=name
+                host=str(embedded.socket_folder(server)), user="postgres", dbname=name
             )
         except psycopg2.OperationalError:
             if time.monotonic() > deadline:

@@ -9,9 +9,8 @@ import pytest
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from records import event, load_file, read_tables, song, write_data, write_lines
 
-import database
 import etl
-import transform
+from sparkify import blocks, extract, messages, server
 from sql_queries import song_select
 
 MOMENT = datetime(2018, 11, 1, 21, 1, 46, 796000, UTC)
@@ -82,7 +81,7 @@ def test_text_of_any_length_is_stored_and_found(load, length):
 def test_ids_at_the_limits(load):
     song_id, artist_id = "S" * 256, "é" * 256
     load(song(song_id=song_id, artist_id=artist_id, year=-(2**31)))
-    tables = load(event(userId="2147483647", sessionId=2**63 - 1, ts=transform.LAST_MS))
+    tables = load(event(userId="2147483647", sessionId=2**63 - 1, ts=extract.LAST_MS))
     assert tables["songplays"][0][1:6] == (2147483647, "free", song_id, artist_id, 2**63 - 1)
 
 
@@ -182,7 +181,7 @@ def test_a_better_record_of_a_stored_play_replaces_it(load):
 
 def load_at_once(conn, load_first, load_second):
     """Load by two connections: the second begins before the first commits."""
-    with contextlib.closing(database.connect()) as other, ThreadPoolExecutor() as thread:
+    with contextlib.closing(server.connect()) as other, ThreadPoolExecutor() as thread:
         load_first(conn.cursor())
         second = thread.submit(load_second, other.cursor())
         assert not wait([second], timeout=0.2).done
@@ -233,12 +232,13 @@ def test_process_data_loads_a_folder_and_again_changes_nothing(conn, cur, tmp_pa
 
 def test_repeated_lines_are_counted_as_what_they_are(cur, tmp_path):
     path = write_lines(tmp_path / "log.json", [event(), event(page="Home")] * 3)
-    assert etl.process_log_file(cur, path) == (6, 3, [])
+    outcome = etl.process_log_file(cur, path)
+    assert (outcome.records, outcome.loaded, outcome.rejects) == (6, 3, [])
     assert len(read_tables(cur)["songplays"]) == 1
 
 
 def test_a_file_of_several_blocks_is_one_transaction(conn, cur, tmp_path, monkeypatch):
-    monkeypatch.setattr(transform, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 2000)
     events = [event(ts=n % 60, sessionId=n % 7) for n in range(100)]
     path = write_lines(tmp_path / "log_data" / "a.json", events)
     etl.process_log_file(cur, path)
@@ -256,7 +256,9 @@ def test_a_file_that_fails_leaves_nothing_and_the_files_before_it_stay(conn, cur
         write_lines(tmp_path / f"{number}.json", [event(ts=number), event(ts=10 + number)])
     cur.execute("ALTER TABLE songplays ADD CHECK (start_time <> to_timestamp(0.011))")
     conn.commit()
-    with pytest.raises(etl.LoadError, match=r"1\.json: new row for relation .songplays. violates"):
+    with pytest.raises(
+        messages.LoadError, match=r"1\.json: new row for relation .songplays. violates"
+    ):
         etl.process_data(cur, conn, tmp_path, etl.process_log_file)
     assert [play[0].microsecond for play in read_tables(cur)["songplays"]] == [0, 10000]
 

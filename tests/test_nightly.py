@@ -9,18 +9,18 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from records import event, load_data, read_tables, song, write_data, write_lines
 from scripts import PROJECT, assert_fails_in_one_line, environment_of, run
-from test_database import IS_ROOT, free_port
+from test_server import IS_ROOT, free_port
 
 import create_tables
-import database
 import etl
-import transform
+from sparkify import blocks, files, server
 
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full on this system")
@@ -377,29 +377,29 @@ def test_a_file_that_disappears_while_it_is_read_leaves_nothing_in_the_tables(
     night, data, tables, expect, recorded, loader, monkeypatch
 ):
     expected, large = expect(data), write_large_log(data)
-    monkeypatch.setattr(transform, "BLOCK_BYTES", 1000)
-    open_file, spans = transform.open_file, []
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1000)
+    open_file, parts = files.LocalStorage.open, []
 
-    def open_or_remove(uri, filesystem):
+    def open_or_remove(self, uri):
         if uri == str(large):
-            spans.append(uri)
-            if len(spans) == 5:
+            parts.append(uri)
+            if len(parts) == 5:
                 large.unlink()
-        return open_file(uri, filesystem)
+        return open_file(self, uri)
 
-    monkeypatch.setattr(transform, "open_file", open_or_remove)
+    monkeypatch.setattr(files.LocalStorage, "open", open_or_remove)
     status, _, errors = night(data, "--load", loader)
     assert (status, errors) == (3, [f"etl.py: can't read {large}: No such file or directory"])
     assert "large.json" not in recorded()
     assert tables() == expected
 
 
-@pytest.mark.parametrize("block_bytes", [1000, transform.BLOCK_BYTES], ids=["parts", "whole"])
+@pytest.mark.parametrize("block_bytes", [1000, blocks.BLOCK_BYTES], ids=["parts", "whole"])
 def test_a_file_that_shrinks_meanwhile_is_loaded_as_it_is_and_read_again(
     night, data, after_listing, tables, expect, loader, monkeypatch, block_bytes
 ):
     large = write_large_log(data)
-    monkeypatch.setattr(transform, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", block_bytes)
     lines = large.read_bytes().splitlines(keepends=True)
     after_listing(lambda: large.write_bytes(b"".join(lines[:7]) + lines[7][:50]))
     status, output, errors = night(data, "--load", loader)
@@ -552,7 +552,7 @@ def test_analysts_go_on_asking_during_a_load(night, busy, data, conn, loader):
     write_lines(data / "log_data" / "new.json", [event(ts=9, userId="10")])
     write_lines(data / "song_data" / "new.json", [song(song_id="SO3", title="Unheard of")])
     load = busy("--load", loader)
-    with contextlib.closing(database.connect()) as other, other.cursor() as cur:
+    with contextlib.closing(server.connect()) as other, other.cursor() as cur:
         cur.execute("SET statement_timeout = '5s'")
         found = read_tables(cur)
     assert [play[0].microsecond for play in found["songplays"] if play[1] != 8] == [2000]
@@ -573,7 +573,7 @@ class Forwarder:
 
     def __init__(self):
         self.port = free_port()
-        parameters = database.server_parameters()
+        parameters = server.server_parameters()
         self.target = f"{parameters['host']}/.s.PGSQL.{parameters['port']}"
         self.sockets = []
 
@@ -638,10 +638,10 @@ def test_a_server_that_comes_late_is_waited_for(night, data, forwarder, monkeypa
 
 @pytest.fixture
 def pauses(monkeypatch):
-    """The seconds that database.py sleeps, by a clock that does not."""
+    """The seconds that etl.py sleeps before it tries the server again, by a clock that does not."""
     pauses = []
     clock = SimpleNamespace(monotonic=lambda: sum(pauses), sleep=pauses.append)
-    monkeypatch.setattr(database, "time", clock)
+    monkeypatch.setattr(server, "time", clock)
     return pauses
 
 
@@ -903,7 +903,7 @@ def test_a_log_for_machines(night, data, loader, tmp_path):
     assert sorted(by_uri) == sorted(str(path) for path in data.rglob("*.json"))
     loaded = by_uri[str(path)]
     assert "T" in loaded["modified"]
-    assert etl.datetime.fromisoformat(loaded.pop("modified")).timestamp() == pytest.approx(modified)
+    assert datetime.fromisoformat(loaded.pop("modified")).timestamp() == pytest.approx(modified)
     assert loaded == {
         **{"event": "file", "status": "loaded", "uri": str(path), "kind": "log"},
         **{"size": path.stat().st_size, "records": 3, "loaded": 2, "set_aside": 1},

@@ -21,14 +21,16 @@ def sample():
 
 def run_line(line):
     """Run a script as a line of the README does, and return what it prints."""
-    result = run(*shlex.split(line), SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"])
+    result = run(
+        *shlex.split(line.removeprefix("-m ")), SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"]
+    )
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout
 
 
 def test_there_are_examples():
-    scripts = [command.split()[0] for command, _ in EXAMPLES]
-    assert scripts == ["etl.py", *["database.py"] * 3, "sanity.py"]
+    scripts = [re.match(r"-m sparkify \w+|\S+", command)[0] for command, _ in EXAMPLES]
+    assert scripts == ["etl.py", *["-m sparkify psql"] * 3, "-m sparkify check"]
 
 
 @pytest.mark.parametrize(("command", "expected"), EXAMPLES)

@@ -19,12 +19,14 @@ import pytest
 from psycopg2 import errors, sql
 from records import event, read_tables, song, write_data, write_lines
 from scripts import PROJECT, assert_fails_in_one_line, run
-from test_database import IS_ROOT, server_pid, using
+from test_server import IS_ROOT, server_pid, using
 
 import create_tables
-import database
 import etl
-from sql_queries import analytics_queries, sanity_check_queries, table_names
+from sparkify import embedded, server
+from sparkify.questions import analytics_queries
+from sparkify.rules import sanity_check_queries
+from sql_queries import table_names
 
 OWNER, LOADER, READER = "sparkify", "sparkify_loader", "sparkify_reader"
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -40,7 +42,7 @@ NO_PRIVILEGES = """
 
 
 def connect(role, dbname="sparkifydb"):
-    return psycopg2.connect(**database.server_parameters() | {"user": role, "dbname": dbname})
+    return psycopg2.connect(**server.server_parameters() | {"user": role, "dbname": dbname})
 
 
 @contextlib.contextmanager
@@ -53,7 +55,7 @@ def session(role="postgres", dbname="sparkifydb"):
 
 def as_role(role):
     """Return the environment variables that connect a script to the tests' server as a role."""
-    parameters = database.server_parameters()
+    parameters = server.server_parameters()
     return {"PGHOST": parameters["host"], "PGPORT": parameters["port"], "PGUSER": role}
 
 
@@ -103,7 +105,7 @@ def filled(tables, data):
 
 def load_as_owner(folder):
     with contextlib.closing(connect(OWNER)) as conn:
-        for func, kind in etl.KINDS.items():
+        for kind, func in etl.PROCESS.items():
             etl.process_data(conn.cursor(), conn, folder / f"{kind}_data", func, os.devnull)
 
 
@@ -354,16 +356,16 @@ def test_the_reader_reads_every_table(filled):
 
 @pytest.mark.parametrize("role", [READER, LOADER])
 def test_the_sanity_checks_pass_for_each_role(filled, role):
-    result = run("sanity.py", **as_role(role))
+    result = run("sparkify", "check", **as_role(role))
     passed = f"All {len(sanity_check_queries)} sanity checks passed\n"
     assert (result.returncode, result.stdout, result.stderr) == (0, passed, "")
 
 
 def test_the_roles_may_be_named_in_a_url(filled):
-    server = database.server_parameters()
-    url = f"postgresql://{READER}@/sparkifydb?host={server['host']}&port={server['port']}"
+    own = server.server_parameters()
+    url = f"postgresql://{READER}@/sparkifydb?host={own['host']}&port={own['port']}"
     result = run(
-        "database.py", "-XAtc", "SELECT current_user, count(*) FROM users", DATABASE_URL=url
+        "sparkify", "psql", "-XAtc", "SELECT current_user, count(*) FROM users", DATABASE_URL=url
     )
     assert (result.stdout, result.returncode) == (f"{READER}|2\n", 0)
 
@@ -374,12 +376,12 @@ unix_only = pytest.mark.skipif(os.name == "nt", reason="sockets and modes are th
 
 
 @pytest.fixture(scope="module", params=["pg", "with a space/pg"])
-def embedded(request):
+def own_server(request):
     """The data folder and the socket's folder of an embedded server that runs."""
     with tempfile.TemporaryDirectory(prefix="sparkify-db-") as folder:
         data = Path(folder) / request.param
         with using(data):
-            # As the server says itself: to ask database.socket_folder would close the folder.
+            # As the server says itself: to ask embedded.socket_folder would close the folder.
             sockets = Path((data / "postmaster.pid").read_text().splitlines()[4])
             yield data, sockets
         if sockets != data:
@@ -387,16 +389,16 @@ def embedded(request):
 
 
 @unix_only
-def test_the_embedded_server_keeps_its_folders_closed_to_others(embedded):
-    for folder in embedded:
+def test_the_embedded_server_keeps_its_folders_closed_to_others(own_server):
+    for folder in own_server:
         mode = stat.S_IMODE(folder.stat().st_mode)
         assert mode & (stat.S_IRWXG | stat.S_IRWXO) == 0, f"{folder}: {mode:o}"
-        assert folder.stat().st_uid in database.own_user_ids()
+        assert folder.stat().st_uid in embedded.own_user_ids()
 
 
 @unix_only
-def test_the_embedded_server_listens_on_no_network(embedded):
-    data, sockets = embedded
+def test_the_embedded_server_listens_on_no_network(own_server):
+    data, sockets = own_server
     server = psutil.Process(server_pid(data))
     processes = [server, *server.children(recursive=True)]
     ports = [c for process in processes for c in process.net_connections("inet") if c.laddr]
@@ -414,13 +416,13 @@ def run_psql(folder, **options):
 
 
 def psql_program():
-    return database.import_pgserver().utils.POSTGRES_VERSIONS[18] / "psql"
+    return embedded.import_pgserver().utils.POSTGRES_VERSIONS[18] / "psql"
 
 
 @unix_only
 @pytest.mark.skipif(not IS_ROOT, reason="only root can become another user")
-def test_another_user_of_the_machine_cannot_connect(embedded):
-    _, sockets = embedded
+def test_another_user_of_the_machine_cannot_connect(own_server):
+    _, sockets = own_server
     nobody = {"user": "nobody", "group": 65534, "extra_groups": []}
     try:
         subprocess.run([psql_program(), "--version"], cwd="/", check=True, **nobody)

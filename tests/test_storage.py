@@ -21,7 +21,7 @@ from records import event, read_tables, song, write_data, write_lines
 from scripts import PASSWORD, PASSWORD_PARTS, PROJECT, environment_of
 
 import create_tables
-from transform import BLOCK_BYTES
+from sparkify.blocks import BLOCK_BYTES
 
 KEY = "AKIDOFTESTS"
 CREDENTIALS = f"{KEY}:{quote(PASSWORD, safe='')}@"  # in a URL

@@ -5,8 +5,7 @@ import pyarrow as pa
 import pytest
 from records import event, song
 
-import load
-import transform
+from sparkify import extract, transform
 
 
 def frame_of(records, schema):
@@ -16,15 +15,15 @@ def frame_of(records, schema):
 
 
 def events_frame(*events):
-    return frame_of(events, transform.LOG_SCHEMA)
+    return frame_of(events, extract.LOG_SCHEMA)
 
 
 def rows(frame):
-    return load.split_rows(frame, 1)[0]
+    return transform.split_rows(frame, 1)[0]
 
 
 def test_a_song_record_gives_a_row_of_songs_and_one_of_artists():
-    songs = frame_of([song()], transform.SONG_SCHEMA)
+    songs = frame_of([song()], extract.SONG_SCHEMA)
     assert rows(transform.transform_songs(songs)) == [("SO1", "Slow River", "AR1", 1999, 218.93179)]
     assert rows(transform.transform_artists(songs)) == [
         ("AR1", "The Ferrymen", "Memphis, TN", 35.14968, -90.04892)
@@ -32,7 +31,7 @@ def test_a_song_record_gives_a_row_of_songs_and_one_of_artists():
 
 
 def test_missing_numbers_are_none_and_not_nan():
-    songs = frame_of([song(artist_latitude=None, artist_longitude=None)], transform.SONG_SCHEMA)
+    songs = frame_of([song(artist_latitude=None, artist_longitude=None)], extract.SONG_SCHEMA)
     assert rows(transform.transform_artists(songs)) == [
         ("AR1", "The Ferrymen", "Memphis, TN", None, None)
     ]
@@ -54,7 +53,7 @@ def test_only_next_song_events_are_plays():
         # A Sunday that still belongs to the last ISO week of the year before
         (1483228799999 + 1, ("2017-01-01 00:00:00.000Z", 0, 1, 52, 1, 2017, 6)),
         (1582934400000, ("2020-02-29 00:00:00.000Z", 0, 29, 9, 2, 2020, 5)),
-        (transform.LAST_MS, ("9999-12-31 23:59:59.999Z", 23, 31, 52, 12, 9999, 4)),
+        (extract.LAST_MS, ("9999-12-31 23:59:59.999Z", 23, 31, 52, 12, 9999, 4)),
     ],
 )
 def test_time_is_taken_apart_in_utc(ts, expected):
@@ -109,9 +108,9 @@ def test_no_plays_give_no_part():
 def test_pieces_of_a_block_are_kept_apart():
     plays = transform.transform_plays(events_frame(event(), event(level="paid"), event(userId="9")))
     plays["piece"] = pd.array([0, 2, 2], "int64[pyarrow]")
-    users = load.split_rows(transform.transform_users(plays)[["piece", "user_id", "level"]], 4)
+    users = transform.split_rows(transform.transform_users(plays)[["piece", "user_id", "level"]], 4)
     assert users == [[(8, "free")], [], [(8, "paid"), (9, "free")], []]
-    assert [len(rows) for rows in load.split_rows(transform.transform_time(plays), 4)] == [
+    assert [len(rows) for rows in transform.split_rows(transform.transform_time(plays), 4)] == [
         1,
         0,
         1,

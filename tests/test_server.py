@@ -15,18 +15,24 @@ import psutil
 import psycopg2
 import pytest
 from records import load_data, read_tables
-from scripts import PASSWORD, PROJECT, assert_fails_in_one_line, environment_of, run
+from scripts import (
+    PASSWORD,
+    PROJECT,
+    assert_fails_in_one_line,
+    environment_of,
+    run,
+    script_of,
+)
 
-import database
-import sanity
+from sparkify import __main__, clients, embedded, server
 
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 QUOTED = quote(PASSWORD, safe="")
 
 
 def psql(query, **variables):
-    """Return what `python database.py` prints of a query's result."""
-    result = run("database.py", "-XAtc", query, **variables)
+    """Return what `python -m sparkify psql` prints of a query's result."""
+    result = run("sparkify", "psql", "-XAtc", query, **variables)
     assert (result.stderr, result.returncode) == ("", 0)
     return result.stdout.strip()
 
@@ -63,20 +69,20 @@ def test_server_that_the_environment_names(monkeypatch, variables, name, dbname)
     monkeypatch.delenv("SPARKIFY_PGDATA")
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
-    assert name in database.server_name()
-    assert database.named_parameters()["dbname"] == dbname
-    assert database.uses_embedded_server() == ("embedded" in database.server_name())
+    assert name in server.server_name()
+    assert server.named_parameters()["dbname"] == dbname
+    assert server.uses_embedded_server() == ("embedded" in server.server_name())
 
 
 def test_home_folder_in_sparkify_pgdata(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("SPARKIFY_PGDATA", "~/pg")
-    assert database.embedded_data_folder() == Path("/home/me/pg")
+    assert embedded.data_folder() == Path("/home/me/pg")
 
 
 def test_client_encoding_is_utf8_whatever_the_environment_says(monkeypatch):
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
-    with contextlib.closing(database.connect()) as conn, conn.cursor() as cur:
+    with contextlib.closing(server.connect()) as conn, conn.cursor() as cur:
         cur.execute("SELECT %s", ("Σ",))
         assert cur.fetchone() == ("Σ",)
 
@@ -97,7 +103,7 @@ def running_server(folder, port):
     if IS_ROOT:  # as whom Postgres doesn't run
         for path in (folder, folder / "password"):
             os.chown(path, 65534, -1)
-    programs = database.import_pgserver().utils.POSTGRES_VERSIONS[16]
+    programs = embedded.import_pgserver().utils.POSTGRES_VERSIONS[16]
     subprocess.run(
         [programs / "initdb", "-D", folder / "data", "-U", "admin", "-A", "scram-sha-256"]
         + ["--pwfile", folder / "password", "-E", "UTF8", "--locale=C", "--no-sync"],
@@ -195,23 +201,23 @@ def test_bundled_psql_serves_where_there_is_none(tcp):
 
 def test_psql_exit_status_is_passed_on(tcp):
     assert run("create_tables.py", **tcp).returncode == 0
-    assert run("database.py", "-c", r"\q", **tcp).returncode == 0
-    assert run("database.py", "-c", "nonsense", **tcp).returncode == 1
+    assert run("sparkify", "psql", "-c", r"\q", **tcp).returncode == 0
+    assert run("sparkify", "psql", "-c", "nonsense", **tcp).returncode == 1
     script = ("-v", "ON_ERROR_STOP=1", "-f", Path(__file__))  # no SQL: psql says 3
-    assert run("database.py", *script, **tcp).returncode == 3
+    assert run("sparkify", "psql", *script, **tcp).returncode == 3
 
 
 def test_password_is_not_on_the_command_line(tcp, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", by_url(tcp, None)["DATABASE_URL"])
-    command, environment = database.client_command(
-        "psql", database.server_parameters(), ["-c", "SELECT 1"]
+    command, environment = clients.client_command(
+        "psql", server.server_parameters(), ["-c", "SELECT 1"]
     )
     assert not any(PASSWORD in word or QUOTED in word for word in command)
     assert environment["PGPASSWORD"] == PASSWORD
     assert command[-2:] == ["-c", "SELECT 1"]
 
 
-@pytest.mark.parametrize("script", ["database.py", "create_tables.py"])
+@pytest.mark.parametrize("script", ["sparkify psql", "create_tables.py"])
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -226,8 +232,8 @@ def test_password_is_not_on_the_command_line(tcp, monkeypatch):
     ],
 )
 def test_refusals_are_told_in_one_line(tcp, script, changes, words):
-    result = run(script, **tcp | changes)
-    assert_fails_in_one_line(result, script, "sparkifydb on", *words)
+    result = run(*script.split(), **tcp | changes)
+    assert_fails_in_one_line(result, script.split()[0] + ": ", "sparkifydb on", *words)
     assert "Is the server running" not in result.stderr  # libpq's own advice, less to the point
 
 
@@ -249,19 +255,19 @@ def test_refusals_are_told_in_one_line(tcp, script, changes, words):
     ],
 )
 def test_malformed_database_url_is_told_but_not_quoted(url):
-    result = run("database.py", DATABASE_URL=url)
+    result = run("sparkify", "psql", DATABASE_URL=url)
     assert_fails_in_one_line(result, "DATABASE_URL", "postgresql://user:password@host", "%40")
 
 
 def test_all_addresses_tried_are_told(tcp):
     hosts = {"PGHOST": "127.0.0.2,127.0.0.1", "PGPASSWORD": "wrong"}
-    result = run("database.py", **tcp | hosts)
+    result = run("sparkify", "psql", **tcp | hosts)
     assert_fails_in_one_line(result, "127.0.0.2", "refused", "password authentication failed")
 
 
 def test_missing_database_is_told_in_one_line(tcp):
     url = f"{by_url(tcp, None)['DATABASE_URL']}/missing"
-    result = run("database.py", DATABASE_URL=url)
+    result = run("sparkify", "psql", DATABASE_URL=url)
     assert_fails_in_one_line(result, "missing", "127.0.0.1", "run python create_tables.py")
 
 
@@ -272,12 +278,12 @@ def test_a_backup_brings_everything_back(conn, cur, tmp_path):
     conn.commit()
     environment = {"SPARKIFY_PGDATA": os.environ["SPARKIFY_PGDATA"]}
     backup = tmp_path / "sparkify backup.dump"
-    run_cleanly("database.py", "pg_dump", "-Fc", "-f", backup, **environment)
+    run_cleanly("sparkify", "pg_dump", "-Fc", "-f", backup, **environment)
     run_cleanly("create_tables.py", **environment)
     assert read_tables(cur)["songs"] == []
     conn.commit()
     restore = ("pg_restore", "--clean", "--if-exists", "--single-transaction", backup)
-    run_cleanly("database.py", *restore, **environment)
+    run_cleanly("sparkify", *restore, **environment)
     assert (read_tables(cur), read_loaded_files(cur)) == (tables, files)
     conn.commit()
     assert "Nothing new" in run_cleanly("etl.py", **environment)
@@ -297,7 +303,8 @@ def read_loaded_files(cur):
 def test_ctrl_c_cancels_the_query_in_psql(tcp):
     assert run("create_tables.py", **tcp).returncode == 0
     process = subprocess.Popen(
-        [sys.executable, PROJECT / "database.py", "-c", "SELECT pg_sleep(60)"],
+        [sys.executable, *script_of("sparkify"), "psql", "-c", "SELECT pg_sleep(60)"],
+        cwd=PROJECT,
         env=environment_of(**tcp),
         stderr=subprocess.PIPE,
         text=True,
@@ -328,7 +335,7 @@ def data():
 @contextlib.contextmanager
 def using(data):
     """Run a process that uses the embedded server until the block ends."""
-    code = "import database; database.server_parameters(); print(flush=True); input()"
+    code = "from sparkify import server; server.server_parameters(); print(flush=True); input()"
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=PROJECT,
@@ -365,8 +372,8 @@ def test_data_folder_may_have_any_path(tmp_path, folder):
     result = run("create_tables.py", SPARKIFY_PGDATA=data)
     assert (result.stderr, result.returncode) == ("", 0)
     assert_works_and_stops(data)
-    if database.socket_folder(data) != data:
-        database.socket_folder(data).rmdir()
+    if embedded.socket_folder(data) != data:
+        embedded.socket_folder(data).rmdir()
 
 
 @pytest.mark.parametrize("locale", ["xx_XX.UTF-8", "C"])
@@ -536,15 +543,15 @@ def test_data_folder_of_another_user_is_left_alone(tmp_path):
     assert (tmp_path / "pg").stat().st_uid == 65534
 
 
-def run_as_nobody(script, **variables):
+def run_as_nobody(script, *arguments, **variables):
     """Run a script as the user `nobody`; skip where that one can't read this Python or another."""
     packages = Path(psycopg2.__file__).parent.parent
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for python in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
         with contextlib.suppress(PermissionError, FileNotFoundError):
             return subprocess.run(
-                [python, PROJECT / script],
-                env=environment_of(PYTHONPATH=packages, **variables),
+                [python, *script_of(script), *arguments],
+                env=environment_of(PYTHONPATH=f"{PROJECT}{os.pathsep}{packages}", **variables),
                 cwd="/",
                 user="nobody",
                 group=65534,
@@ -562,17 +569,17 @@ def test_second_user_has_a_server_too(data):
         result = run_as_nobody("create_tables.py", SPARKIFY_PGDATA=f"{folder}/pg", HOME=folder)
         assert (result.stderr, result.returncode) == ("", 0)
         assert server_pid(Path(folder) / "pg") is None
-        result = run_as_nobody("database.py", SPARKIFY_PGDATA=data, HOME=folder)
+        result = run_as_nobody("sparkify", "psql", SPARKIFY_PGDATA=data, HOME=folder)
         assert_fails_in_one_line(result, "SPARKIFY_PGDATA")
         assert psql("SELECT 1", SPARKIFY_PGDATA=data) == "1"
 
 
-@pytest.mark.parametrize("script", [database, sanity], ids=["database.py", "sanity.py"])
-def test_ctrl_c_while_connecting_is_no_traceback(script, monkeypatch, capsys):
+@pytest.mark.parametrize("command", ["psql", "check"])
+def test_ctrl_c_while_connecting_is_no_traceback(command, monkeypatch, capsys):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(database, "connect", interrupt)
-    monkeypatch.setattr(sys, "argv", [script.__file__])
-    assert script.main() == 130
-    assert capsys.readouterr().err == f"{script.__name__}.py: interrupted\n"
+    monkeypatch.setattr(server, "connect", interrupt)
+    monkeypatch.setattr(sys, "argv", [__main__.__file__, command])
+    assert __main__.main() == 130
+    assert capsys.readouterr().err == "sparkify: interrupted\n"

@@ -15,8 +15,8 @@ import pytest
 from records import event, load_data, song, write_data
 
 import create_tables
-import etl
-from sql_queries import analytics_queries
+from sparkify import storage
+from sparkify.questions import analytics_queries
 
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(weeks=1)
 RECOMMENDATIONS = "songs to recommend to a user"
@@ -115,7 +115,7 @@ def read_data(folder):
 def loaded(request, server, tmp_path_factory):
     """The data as read in plain Python, and a connection to tables that hold them."""
     is_sample = request.param == "sample"
-    folder = etl.DATA if is_sample else make_odd_data(tmp_path_factory.mktemp("odd"))
+    folder = storage.DATA if is_sample else make_odd_data(tmp_path_factory.mktemp("odd"))
     cur, conn = create_tables.create_database()
     with contextlib.closing(conn):
         load_data(cur, conn, folder)

@@ -7,9 +7,9 @@ import pytest
 from records import load_data
 
 import create_tables
-import sanity
 import sql_queries
-from sql_queries import sanity_check_queries
+from sparkify import checks, rules
+from sparkify.rules import sanity_check_queries
 
 KEYS = "songplays: foreign keys"
 UNMATCHED_KEYS = "unmatched_songplays: foreign keys"
@@ -223,7 +223,7 @@ BREAKS = {
     "artists: no text is NaN": ("UPDATE artists SET location = 'NaN'",),
 }
 INSERTS = {
-    "songplays": ("songplay_table_insert", sql_queries.NATURAL_KEY),
+    "songplays": ("songplay_table_insert", rules.NATURAL_KEY),
     "users": ("user_table_insert", "user_id"),
     "songs": ("song_table_insert", "song_id"),
     "artists": ("artist_table_insert", "artist_id"),
@@ -250,11 +250,11 @@ def cur(sample):
 
 
 def names_of_failures(cur):
-    return {failure.name for failure in sanity.failed_checks(cur)}
+    return {name for name, _ in checks.failed_checks(cur)}
 
 
 def test_all_checks_pass_on_the_sample_and_one_line_says_so(cur, capsys):
-    assert sanity.print_checks(cur)
+    assert checks.print_checks(cur)
     assert capsys.readouterr().out == f"All {len(sanity_check_queries)} sanity checks passed\n"
 
 
@@ -281,9 +281,9 @@ def test_an_insert_without_its_on_conflict_clause_fails(
     constant, key = INSERTS[table]
     statement = getattr(sql_queries, constant)
     name = CONFLICT_CHECK.format(table)
-    assert sql_queries.resolves_conflicts(statement, table, key) == sanity_check_queries[name]
+    assert rules.resolves_conflicts(statement, table, key) == sanity_check_queries[name]
     broken = re.sub(pattern, replacement, statement)
-    query = sql_queries.resolves_conflicts(broken, table, key)
+    query = rules.resolves_conflicts(broken, table, key)
     monkeypatch.setitem(sanity_check_queries, name, query)
     assert names_of_failures(cur) == {name}
 
@@ -315,7 +315,7 @@ def test_a_warning_is_one_orange_line_with_up_to_five_rows(cur, capsys):
     cur.execute("UPDATE users SET level = E'gra\\ntis' WHERE user_id < 20")
     cur.execute("SELECT count(*) FROM users WHERE user_id < 20")
     rows = cur.fetchone()[0]
-    assert not sanity.print_checks(cur)
+    assert not checks.print_checks(cur)
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(
         f"\033[38;5;208m[WARNING] users: level is free or paid: {rows} rows break it: "
@@ -326,7 +326,7 @@ def test_a_warning_is_one_orange_line_with_up_to_five_rows(cur, capsys):
 
 def test_a_missing_table_hides_no_other_check(cur, capsys):
     cur.execute("DROP TABLE unmatched_songplays CASCADE; UPDATE users SET gender = 'x'")
-    assert not sanity.print_checks(cur)
+    assert not checks.print_checks(cur)
     lines = capsys.readouterr().out.splitlines()
     assert any("[WARNING] users: gender is F or M" in line for line in lines)
     missing = 'can\'t be checked: relation "unmatched_songplays" does not exist'

@@ -1,7 +1,6 @@
 """Loading by COPY: the same as row by row, whatever the data and whatever happens meanwhile."""
 
 import contextlib
-import functools
 import itertools
 import json
 import os
@@ -12,14 +11,23 @@ import pandas as pd
 import psycopg2
 import pyarrow as pa
 import pytest
-from records import LONG_AGO, event, read_tables, song, write_data, write_lines
+from records import (
+    LOAD,
+    LONG_AGO,
+    event,
+    listed,
+    load_paths,
+    read_tables,
+    song,
+    write_data,
+    write_lines,
+)
 from scripts import PROJECT, run
 
 import create_tables
-import database
 import etl
-import load
-import transform
+from sparkify import blocks, bulk, constraints, encode, extract, files, messages, server
+from sparkify.report import make_tallies
 
 MINUTE = 60_000
 OWN_TABLE = "CREATE TABLE mine.favourites (song_id TEXT REFERENCES songs, note TEXT)"
@@ -39,7 +47,8 @@ def start(conn, tmp_path):
         path = folder / "program.py"
         path.write_text(
             f"import sys\nsys.path.insert(0, {str(PROJECT)!r})\n"
-            f"import etl, load, transform\n{code}\nsys.exit(etl.main())\n"
+            "import etl\nfrom sparkify import blocks, bulk, messages, server\n"
+            f"{code}\nsys.exit(etl.main())\n"
         )
         server = os.environ["SPARKIFY_PGDATA"]
         result = run(path, *arguments, cwd=folder, SPARKIFY_PGDATA=server)
@@ -66,27 +75,20 @@ def add(conn, cur):
 @pytest.fixture
 def other(conn):
     """The cursor of a second connection."""
-    with contextlib.closing(database.connect()) as connection:
+    with contextlib.closing(server.connect()) as connection:
         yield connection.cursor()
 
 
-def load_paths(cur, conn, paths, loader, rejects=os.devnull):
-    """Load files, those of songs first, by the named loader; return the Tallies by kind."""
-    files = {"song": {}, "log": {}}
-    for path in map(str, paths):
-        kind = "song" if "song_data" in path else "log"
-        files[kind][path] = etl.File(path, os.path.getsize(path), LONG_AGO)
-    jobs = {
-        kind: etl.Job(func, files[kind], etl.Tally(etl.RejectFile(rejects)))
-        for func, kind in etl.KINDS.items()
-    }
-    read = functools.partial(load.read_blocks, encode=loader == "copy")
-    etl.LOADERS[loader].load(cur, conn, jobs, read)
-    return {kind: job.tally for kind, job in jobs.items()}
+def load_all(cur, conn, paths, loader, rejects=os.devnull):
+    """Load files of both kinds, told by their folder, by the named loader; return the Tallies."""
+    paths = list(map(str, paths))
+    songs = [path for path in paths if "song_data" in path]
+    logs = [path for path in paths if "song_data" not in path]
+    return load_paths(cur, conn, {"song": songs, "log": logs}, loader, rejects)
 
 
 def load_folder(cur, conn, folder, loader="copy"):
-    return load_paths(cur, conn, sorted(folder.rglob("*.json")), loader)
+    return load_all(cur, conn, sorted(folder.rglob("*.json")), loader)
 
 
 def tables_by_rows(cur, conn, folder):
@@ -160,7 +162,7 @@ BAD_SONGS = [
 BAD_EVENTS = [
     *(event(userId="08"), event(userId="2147483648"), event(userId="-1"), event(userId=8)),
     *(event(userId=""), event(sessionId=None), event(sessionId=2**63), event(sessionId=1.5)),
-    *(event(level=None), event(ts=-1), event(ts=transform.LAST_MS + 1), event(ts="1")),
+    *(event(level=None), event(ts=-1), event(ts=extract.LAST_MS + 1), event(ts="1")),
     *(event(page=None), event(firstName="a\0b"), event(length=float("nan")), event(song=["x"])),
 ]
 
@@ -209,7 +211,7 @@ def hostile(tmp_path):
     ]
     limits = [
         event(ts=0, sessionId=2**63 - 1, userId="0", song="Long", length=1e300),
-        event(ts=transform.LAST_MS, sessionId=-(2**63), userId="2147483647"),
+        event(ts=extract.LAST_MS, sessionId=-(2**63), userId="2147483647"),
         event(ts=5000, song="Short", length=5e-324),
         event(ts=5001, song="None", length=0.0),
         event(ts=5002, song="None", length=-0.0),
@@ -229,8 +231,8 @@ def hostile(tmp_path):
     return folder
 
 
-SMALL_BLOCKS = "transform.BLOCK_BYTES = 5000"
-BY_STAGING = f"{SMALL_BLOCKS}\nload.drop_constraints = lambda cur: []"
+SMALL_BLOCKS = "blocks.BLOCK_BYTES = 5000"
+BY_STAGING = f"{SMALL_BLOCKS}\nbulk.drop_constraints = lambda cur: []"
 
 
 @pytest.mark.parametrize("code", [SMALL_BLOCKS, BY_STAGING], ids=["straight", "by staging"])
@@ -241,7 +243,7 @@ def test_hostile_data_gives_the_same_by_both_loaders(start, hostile, conn, cur, 
         create_tables.reset_tables(cur, conn)
         folder = tmp_path / loader
         status, output, errors = start(hostile, "--load", loader, code=code, folder=folder)
-        lines = output.replace(etl.LOADERS[loader].how, "").splitlines()
+        lines = output.replace(etl.HOW[loader], "").splitlines()
         rejects = (folder / "rejected.jsonl").read_bytes()
         tables = read_tables(cur) | {"loaded_files": read_loaded_files(cur)}
         outcomes.append((tables, rejects, lines[:-1], status, errors))
@@ -280,12 +282,12 @@ def test_minus_zero_is_stored_and_ranked_the_same(conn, cur, tmp_path):
 
 
 def test_the_end_of_the_year_9999_loads_where_it_is_the_next_year_already(cur, tmp_path, loader):
-    folder = write_data(tmp_path, [song()], [event(ts=transform.LAST_MS)])
-    with contextlib.closing(database.connect()) as far_east:
+    folder = write_data(tmp_path, [song()], [event(ts=extract.LAST_MS)])
+    with contextlib.closing(server.connect()) as far_east:
         far_east.cursor().execute("SET timezone TO 'Pacific/Kiritimati'")
         far_east.commit()
-        load_paths(far_east.cursor(), far_east, [folder / "song_data" / "000.json"], loader)
-        load_paths(far_east.cursor(), far_east, [folder / "log_data" / "events.json"], loader)
+        load_all(far_east.cursor(), far_east, [folder / "song_data" / "000.json"], loader)
+        load_all(far_east.cursor(), far_east, [folder / "log_data" / "events.json"], loader)
     assert len(read_tables(cur)["songplays"]) == 1
 
 
@@ -373,7 +375,7 @@ def test_numbers_of_plays_begin_at_1_and_go_on(conn, cur, tmp_path):
     for number, loader in enumerate(["copy", "rows", "copy", "rows"]):
         plays = [event(ts=10 * number + n) for n in range(10)]
         path = write_lines(tmp_path / f"{number}.json", plays)
-        load_paths(cur, conn, [path], loader)
+        load_all(cur, conn, [path], loader)
         if number == 0:
             assert read_ids(cur) == list(range(1, 11))
     ids = read_ids(cur)
@@ -385,10 +387,10 @@ def test_numbers_of_plays_begin_at_1_and_go_on(conn, cur, tmp_path):
 
 def test_numbers_of_plays_go_on_after_those_that_were_deleted(conn, cur, tmp_path):
     path = write_lines(tmp_path / "log.json", [event(ts=n) for n in range(10)])
-    load_paths(cur, conn, [path], "rows")
+    load_all(cur, conn, [path], "rows")
     cur.execute("TRUNCATE songplays, users, time, unmatched_songplays")
     conn.commit()
-    load_paths(cur, conn, [path], "copy")
+    load_all(cur, conn, [path], "copy")
     assert read_ids(cur)[0] > 10
 
 
@@ -422,7 +424,7 @@ def test_empty_tables_that_somebody_reads_are_loaded_all_the_same(
     expected = tables_by_rows(cur, conn, small)
     oids = read_constraint_oids(cur)
     conn.commit()
-    monkeypatch.setattr(load, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(constraints, "PATIENCE_SECONDS", 0.3)
     other.execute("SELECT FROM songplays")
     load_folder(cur, conn, small)
     assert read_tables(cur) == expected
@@ -446,7 +448,7 @@ def once_it_waits(conn, act):
 
 
 def act_once_it_waits(pid, act, done):
-    with contextlib.closing(database.connect()) as connection, connection.cursor() as watcher:
+    with contextlib.closing(server.connect()) as connection, connection.cursor() as watcher:
         while not done.wait(0.01):
             watcher.execute("SELECT FROM pg_locks WHERE pid = %s AND NOT granted", (pid,))
             if watcher.rowcount:
@@ -458,7 +460,7 @@ def test_a_reader_of_empty_tables_who_goes_on_to_the_next_does_no_harm(
     conn, cur, other, small, monkeypatch
 ):
     expected = tables_by_rows(cur, conn, small)
-    monkeypatch.setattr(load, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(constraints, "PATIENCE_SECONDS", 0.3)
     cur.execute("SET deadlock_timeout = '100ms'")
     conn.commit()
     other.execute("SELECT FROM unmatched_songplays")
@@ -480,12 +482,12 @@ def test_tables_that_somebody_fills_before_they_are_locked_are_not_empty(
 
     def fetch_value_and_commit(cur, query, *parameters):
         value = fetch_value(cur, query, *parameters)
-        if query == load.tables_are_empty_select:
+        if query == constraints.tables_are_empty_select:
             other.connection.commit()
         return value
 
-    fetch_value = load.fetch_value
-    monkeypatch.setattr(load, "fetch_value", fetch_value_and_commit)
+    fetch_value = constraints.fetch_value
+    monkeypatch.setattr(constraints, "fetch_value", fetch_value_and_commit)
     load_folder(cur, conn, small)
     assert read_tables(cur) == expected
 
@@ -493,7 +495,7 @@ def test_tables_that_somebody_fills_before_they_are_locked_are_not_empty(
 def test_somebody_who_reads_a_table_that_refers_to_ours_is_not_waited_for(
     conn, cur, add, other, small, monkeypatch
 ):
-    monkeypatch.setattr(load, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(constraints, "PATIENCE_SECONDS", 0.3)
     expected = tables_by_rows(cur, conn, small)
     add(OWN_TABLE)
     cur.execute("SET statement_timeout = '4s'")
@@ -542,20 +544,20 @@ def test_who_owns_no_table_can_load_all_the_same(conn, cur, guest, small):
 def die(statement):
     """Return code that executes a statement by another connection before plays are loaded."""
     return f"""
-import contextlib, database
-load_plays = load.CopyLoader.load_plays
+import contextlib
+load_plays = bulk.CopyLoader.load_plays
 def load_plays_after_all(self, *parts):
     load_plays(self, *parts)
-    with contextlib.closing(database.connect()) as other:
+    with contextlib.closing(server.connect()) as other:
         other.cursor().execute({statement!r}, (self.cur.connection.info.backend_pid,))
     load_plays(self, *parts)
-load.CopyLoader.load_plays = load_plays_after_all
+bulk.CopyLoader.load_plays = load_plays_after_all
 """
 
 
 RAISE = """
-def fail(self): raise etl.LoadError("as the test wants it")
-load.CopyLoader.finish = fail
+def fail(self): raise messages.LoadError("as the test wants it")
+bulk.CopyLoader.finish = fail
 """
 TERMINATE = "SELECT pg_terminate_backend(%s)"
 
@@ -608,18 +610,17 @@ def test_a_load_that_dies_leaves_everything_as_it_was(
 
 
 def test_much_data_goes_by_copy(monkeypatch):
-    def jobs_of(*sizes):
-        files = {str(n): etl.File(str(n), size, LONG_AGO) for n, size in enumerate(sizes)}
-        return {"song": etl.Job(None, {}, None), "log": etl.Job(None, files, None)}
+    def files_of(*sizes):
+        return [files.File("log", str(n), size, LONG_AGO) for n, size in enumerate(sizes)]
 
     most = etl.ROWS_BYTES
-    assert [etl.choose_loader("auto", jobs_of(*sizes)) for sizes in [(), (most,), (most, 1)]] == [
+    assert [etl.choose_loader("auto", files_of(*sizes)) for sizes in [(), (most,), (most, 1)]] == [
         *("rows", "rows", "copy")
     ]
-    assert etl.choose_loader("rows", jobs_of(most + 1)) == "rows"
-    assert etl.choose_loader("copy", jobs_of(1)) == "copy"
+    assert etl.choose_loader("rows", files_of(most + 1)) == "rows"
+    assert etl.choose_loader("copy", files_of(1)) == "copy"
     monkeypatch.setattr(etl, "ROWS_BYTES", 5)
-    assert [etl.choose_loader("auto", jobs_of(*sizes)) for sizes in [(3, 2), (3, 3)]] == [
+    assert [etl.choose_loader("auto", files_of(*sizes)) for sizes in [(3, 2), (3, 3)]] == [
         *("rows", "copy")
     ]
 
@@ -643,17 +644,17 @@ def test_the_first_line_says_how_data_is_loaded(start, small, cur):
 @pytest.fixture
 def torn(monkeypatch):
     """Makes some bytes of the files of this name unreadable: in the second block, or anywhere."""
-    monkeypatch.setattr(transform, "BLOCK_BYTES", 2000)
-    read_span = transform.read_span
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 2000)
+    read_lines = blocks.read_lines
     places = [2000, 4000]
 
-    def read_torn_span(span, filesystem=None):
-        end = span.end or os.path.getsize(span.file)
-        if span.file.endswith("torn.json") and any(span.start <= at < end for at in places):
+    def read_torn_lines(file, storage):
+        end = file.end or os.path.getsize(file.uri)
+        if file.uri.endswith("torn.json") and any(file.start <= at < end for at in places):
             raise OSError(5, "Input/output error")
-        return read_span(span, filesystem)
+        return read_lines(file, storage)
 
-    monkeypatch.setattr(transform, "read_span", read_torn_span)
+    monkeypatch.setattr(blocks, "read_lines", read_torn_lines)
     return places
 
 
@@ -664,10 +665,10 @@ def large(**changes):
 def assert_leaves_out(cur, conn, capsys, folder, torn, loader, rejects=os.devnull):
     """Check that of a folder all is loaded but for the torn file; return the Tallies."""
     others = [path for path in sorted(folder.rglob("*.json")) if path != torn]
-    load_paths(cur, conn, others, "rows")
+    load_all(cur, conn, others, "rows")
     expected = read_tables(cur), read_loaded_files(cur)
     create_tables.reset_tables(cur, conn)
-    tallies = load_paths(cur, conn, sorted([*others, torn]), loader, rejects)
+    tallies = load_all(cur, conn, sorted([*others, torn]), loader, rejects)
     assert (read_tables(cur), read_loaded_files(cur)) == expected
     assert capsys.readouterr().err == f"etl.py: can't read {torn}: Input/output error\n"
     assert sum(tally.unreadable for tally in tallies.values()) == 1
@@ -714,7 +715,7 @@ def test_the_bad_lines_of_a_torn_file_are_not_set_aside(
 def test_small_files_that_cannot_be_read_are_left_out_of_their_block(
     conn, cur, small, torn, capsys, loader, monkeypatch
 ):
-    monkeypatch.setattr(transform, "BLOCK_BYTES", 1 << 20)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1 << 20)
     torn[:] = [0]
     path = small / "log_data" / "g torn.json"
     write_lines(path, [event(ts=77)])
@@ -722,19 +723,19 @@ def test_small_files_that_cannot_be_read_are_left_out_of_their_block(
 
 
 def test_readers_that_fail_for_no_fault_of_a_file_end_the_run(conn, cur, small, torn, loader):
-    files = {}
+    found = []
     for number in range(3):
         path = write_lines(small / "log_data" / f"{number}.json", large(userId=str(number)))
-        files[path] = etl.File(path, os.path.getsize(path), LONG_AGO)
+        found.append(listed("log", path))
 
-    def read_some(files):
-        yield from itertools.islice(load.read_blocks(files, encode=loader == "copy"), 4)
+    def read_some():
+        yield from itertools.islice(blocks.read_blocks(found, encode=loader == "copy"), 4)
         raise TimeoutError  # which is an OSError, such as a cluster's
 
     torn.clear()
-    job = etl.Job(etl.process_log_file, files, etl.Tally(etl.RejectFile(os.devnull)))
-    with pytest.raises((etl.LoadError, TimeoutError)):
-        etl.LOADERS[loader].load(cur, conn, {"log": job}, read_some)
+    tallies = make_tallies(["log"], os.devnull)
+    with pytest.raises((messages.LoadError, TimeoutError)):
+        LOAD[loader](cur, conn, read_some(), tallies)
 
 
 # Reading ahead
@@ -770,8 +771,8 @@ class Executor:
 def test_a_slow_loader_makes_the_readers_wait(ahead):
     executor, taken = Executor(), []
     plan = ((taken.append(n), n) for n in range(20))
-    blocks = load.read_ahead(lambda _, n: -n, plan, executor, ahead)
-    for number, block in enumerate(blocks):
+    read = blocks.read_ahead(lambda _, n: -n, plan, executor, ahead)
+    for number, block in enumerate(read):
         assert block == -number
         assert executor.count("under way") == min(ahead, 19 - number)
         assert len(taken) == len(executor.futures) == min(number + 1 + ahead, 20)
@@ -780,25 +781,25 @@ def test_a_slow_loader_makes_the_readers_wait(ahead):
 
 def test_what_is_not_needed_is_not_read():
     executor = Executor()
-    blocks = load.read_ahead(lambda n: n, ((n,) for n in range(20)), executor, 4)
-    assert [next(blocks), next(blocks)] == [0, 1]
-    blocks.close()
+    read = blocks.read_ahead(lambda n: n, ((n,) for n in range(20)), executor, 4)
+    assert [next(read), next(read)] == [0, 1]
+    read.close()
     assert [future.state for future in executor.futures] == ["done"] * 2 + ["cancelled"] * 4
 
 
 def test_a_reader_that_fails_stops_the_others():
     executor = Executor()
-    blocks = load.read_ahead(lambda n: 1 / (n - 1), ((n,) for n in range(20)), executor, 4)
-    assert next(blocks) == -1
+    read = blocks.read_ahead(lambda n: 1 / (n - 1), ((n,) for n in range(20)), executor, 4)
+    assert next(read) == -1
     with pytest.raises(ZeroDivisionError):
-        next(blocks)
+        next(read)
     assert (executor.count("under way"), executor.count("cancelled")) == (0, 4)
 
 
 def test_without_an_executor_blocks_are_read_one_by_one():
     taken = []
-    blocks = load.read_ahead(lambda n: taken.append(n) or n, ((n,) for n in range(5)), None, 4)
-    assert (next(blocks), next(blocks)) == (0, 1)
+    read = blocks.read_ahead(lambda n: taken.append(n) or n, ((n,) for n in range(5)), None, 4)
+    assert (next(read), next(read)) == (0, 1)
     assert taken == [0, 1]
 
 
@@ -812,7 +813,7 @@ TYPES = {
     "text": (pa.string(), ["", "a\tb\\\r\n\\N\\.", "é🎵", "x" * 70_000, "\x01", None]),
     "timestamptz": (
         pa.timestamp("ms", "UTC"),
-        [0, 1, transform.LAST_MS, 946_684_800_000, 946_684_799_999, None],
+        [0, 1, extract.LAST_MS, 946_684_800_000, 946_684_799_999, None],
     ),
 }
 ALL_NULL = {name: (type_, [None] * 6) for name, (type_, _) in TYPES.items()}
@@ -850,9 +851,7 @@ def test_copy_stores_what_was_encoded(cur, columns, cut):
     names = ", ".join(f"n{position} {name}" for position, name in enumerate(columns))
     cur.execute(f"CREATE TEMP TABLE encoded ({names}, n SERIAL)")
     names = ", ".join(frame.columns[1:])
-    load.copy(
-        cur, f"COPY encoded ({names}) FROM STDIN (FORMAT binary)", transform.encode_rows(frame)
-    )
+    bulk.copy(cur, f"COPY encoded ({names}) FROM STDIN (FORMAT binary)", encode.encode_rows(frame))
     cur.execute(f"SELECT {names} FROM encoded ORDER BY n")
     assert [list(map(show, row)) for row in cur] == [
         list(map(show, row)) for row in values_of(frame)
@@ -869,7 +868,7 @@ def test_copy_stores_some_of_the_rows_that_were_encoded(cur, bounds):
     frame = frame_of({"text": (pa.string(), ["a", None, "", "b"])})
     start, end = bounds
     cur.execute("CREATE TEMP TABLE encoded (word TEXT, n SERIAL)")
-    rows = transform.encode_rows(frame)[start:end]
-    load.copy(cur, "COPY encoded (word) FROM STDIN (FORMAT binary)", rows)
+    rows = encode.encode_rows(frame)[start:end]
+    bulk.copy(cur, "COPY encoded (word) FROM STDIN (FORMAT binary)", rows)
     cur.execute("SELECT word FROM encoded ORDER BY n")
     assert [word for (word,) in cur] == ["a", None, "", "b"][start:end]

@@ -1,0 +1,67 @@
+"""What etl.py can be asked to do, and with what exit status it ends."""
+
+import argparse
+
+from sparkify.rejects import FILE as REJECT_FILE
+from sparkify.storage import DATA
+
+FAILED, WRONG_ARGUMENTS, SET_ASIDE = 1, 2, 3  # exit statuses, and messages.INTERRUPTED
+
+
+def parse_arguments(rows_bytes):
+    """Return what etl.py is asked to do; `rows_bytes` is the most that auto loads row by row."""
+    parser = argparse.ArgumentParser(
+        description="Load song and log files into Sparkify's star schema, those that are new or "
+        "have changed. Loading a file again changes nothing, in whatever order.",
+        epilog="Exit status: 0 everything was loaded; 3 loaded, but some lines or files were set "
+        "aside; 1 failed; 2 wrong arguments; 130 interrupted. The server is that of DATABASE_URL, "
+        "else of PGHOST and its like, else an embedded one: see the README.",
+    )
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        nargs="?",
+        default=str(DATA),
+        help="folder that holds song_data/ and log_data/, or a URL of one on shared storage, such "
+        "as s3://bucket/prefix (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="read every file again, also those that are loaded"
+    )
+    parser.add_argument(
+        "--load",
+        choices=["auto", "rows", "copy"],
+        default="auto",
+        help="row by row, a transaction for each file, or by COPY, all files in one; auto: rows up "
+        f"to {rows_bytes >> 20} MiB of new files (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="have the workers of a Dask cluster read and transform, such as tcp://host:8786",
+    )
+    parser.add_argument(
+        "--rejects",
+        metavar="FILE",
+        default=REJECT_FILE,
+        help="where lines that can't be loaded are recorded (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="stop at the first line that can't be loaded"
+    )
+    parser.add_argument(
+        "--retry",
+        metavar="FILE",
+        help="load the lines in a file of rejects that have been corrected there, instead of DATA",
+    )
+    parser.add_argument(
+        "--no-wait",
+        action="store_true",
+        help="fail at once while another load is running or the server can't be reached",
+    )
+    parser.add_argument(
+        "--log-json",
+        action="store_true",
+        help="print a JSON object for each file and one for the run; text goes to stderr",
+    )
+    return parser.parse_args()

@@ -1,0 +1,404 @@
+"""Load by COPY: all files in one transaction, by the conflict rules of sql_queries."""
+
+import io
+import itertools
+import time
+
+import psycopg2
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sparkify.constraints import drop_constraints, restore_constraints
+from sparkify.encode import (
+    complete_rows,
+    encode_column,
+    encode_rows,
+    encode_stream,
+    split_name,
+)
+from sparkify.files import UnreadableFile
+from sparkify.load import (
+    fetch_songs,
+    fetch_value,
+    rematched_plays,
+    savepoint_rollback,
+    savepoint_set,
+    transaction,
+)
+from sparkify.locks import load_lock_select, wait_for_turn
+from sparkify.messages import LoadError, one_line
+from sparkify.report import count_table_rows
+from sparkify.transform import all_rows
+from sql_queries import (
+    ARTIST_CONFLICT,
+    ARTIST_RANK,
+    LOADED_FILE_CONFLICT,
+    PLAY_RANK,
+    SONG_CONFLICT,
+    SONG_RANK,
+    USER_RANK,
+    best_first,
+    delete_outranked_songplays,
+    rank,
+    user_conflict,
+)
+
+COPY_BYTES = 1 << 20  # that are handed to libpq together
+
+# Rows arrive in staging tables; what the conflict rules let pass is then inserted from there. Only
+# plays of which no table holds any yet go straight to their tables.
+
+staging_table_queries = [
+    """
+CREATE TEMP TABLE staged_artists ON COMMIT DROP AS
+SELECT artist_id, name, location, latitude, longitude FROM artists
+WITH NO DATA
+""",
+    """
+CREATE TEMP TABLE staged_songs ON COMMIT DROP AS
+SELECT song_id, title, artist_id, year, duration FROM songs
+WITH NO DATA
+""",
+    """
+CREATE TEMP TABLE staged_time ON COMMIT DROP AS
+SELECT start_time, hour, day, week, month, year, weekday FROM time
+WITH NO DATA
+""",
+    """
+CREATE TEMP TABLE staged_users ON COMMIT DROP AS
+SELECT users.user_id, first_name, last_name, gender, users.level, start_time
+FROM users, songplays
+WITH NO DATA
+""",
+    "CREATE INDEX ON staged_users (user_id, start_time)",
+    """
+CREATE TEMP TABLE staged_songplays ON COMMIT DROP AS
+SELECT start_time, user_id, level, session_id, location, user_agent, title, artist, duration,
+       song_id, artist_id
+FROM songplays, unmatched_songplays
+WITH NO DATA
+""",
+    """
+CREATE TEMP TABLE staged_files ON COMMIT DROP AS
+SELECT uri, kind, size, modified, rows_loaded, lines_set_aside, seconds FROM loaded_files
+WITH NO DATA
+""",
+]
+
+artist_staging_copy = "COPY staged_artists FROM STDIN (FORMAT binary)"
+song_staging_copy = "COPY staged_songs FROM STDIN (FORMAT binary)"
+time_staging_copy = "COPY staged_time FROM STDIN (FORMAT binary)"
+user_staging_copy = "COPY staged_users FROM STDIN (FORMAT binary)"
+songplay_staging_copy = "COPY staged_songplays FROM STDIN (FORMAT binary)"
+file_staging_copy = "COPY staged_files FROM STDIN (FORMAT binary)"
+time_table_copy = """
+COPY time (start_time, hour, day, week, month, year, weekday) FROM STDIN (FORMAT binary)
+"""
+songplay_table_copy = """
+COPY songplays (
+    start_time, user_id, level, session_id, location, user_agent, song_id, artist_id, songplay_id
+) FROM STDIN (FORMAT binary)
+"""
+unmatched_songplay_table_copy = """
+COPY unmatched_songplays (title, artist, duration, songplay_id) FROM STDIN (FORMAT binary)
+"""
+
+artist_merge = f"""
+INSERT INTO artists (artist_id, name, location, latitude, longitude)
+SELECT DISTINCT ON (artist_id) artist_id, name, location, latitude, longitude
+FROM staged_artists
+ORDER BY artist_id, {best_first("staged_artists", *ARTIST_RANK)}{ARTIST_CONFLICT}
+"""
+
+song_merge = f"""
+INSERT INTO songs (song_id, title, artist_id, year, duration)
+SELECT DISTINCT ON (song_id) song_id, title, artist_id, year, duration
+FROM staged_songs
+ORDER BY song_id, {best_first("staged_songs", *SONG_RANK)}{SONG_CONFLICT}
+"""
+
+staged_catalogue_delete = "TRUNCATE staged_artists, staged_songs"
+
+time_merge = """
+INSERT INTO time (start_time, hour, day, week, month, year, weekday)
+SELECT DISTINCT ON (start_time) start_time, hour, day, week, month, year, weekday
+FROM staged_time
+ORDER BY start_time
+ON CONFLICT DO NOTHING
+"""
+
+STAGED_USER_TIME = """(
+        SELECT max(start_time) FROM staged_users WHERE staged_users.user_id = EXCLUDED.user_id
+    )"""
+
+user_merge = f"""
+INSERT INTO users (user_id, first_name, last_name, gender, level)
+SELECT DISTINCT ON (user_id) user_id, first_name, last_name, gender, level
+FROM staged_users
+ORDER BY user_id, start_time DESC, {best_first("staged_users", *USER_RANK)}
+{user_conflict(STAGED_USER_TIME)}
+"""
+
+staged_range_select = """
+SELECT EXISTS (
+    SELECT FROM songplays
+    WHERE start_time BETWEEN (SELECT min(start_time) FROM staged_songplays)
+      AND (SELECT max(start_time) FROM staged_songplays)
+)
+"""
+staged_outranked_delete = delete_outranked_songplays("staged_songplays AS logged")
+
+# Of staged plays with the same natural key, the one that outranks the others stays.
+staged_duplicates_delete = f"""
+DELETE FROM staged_songplays
+USING staged_songplays AS other
+WHERE other.user_id = staged_songplays.user_id
+  AND other.start_time = staged_songplays.start_time
+  AND other.session_id = staged_songplays.session_id
+  AND other.ctid <> staged_songplays.ctid
+  AND ({rank("other", *PLAY_RANK)}, other.ctid)
+      > ({rank("staged_songplays", *PLAY_RANK)}, staged_songplays.ctid)
+"""
+
+songplay_merge = """
+WITH play AS (
+    INSERT INTO songplays
+        (start_time, user_id, level, song_id, artist_id, session_id, location, user_agent)
+    SELECT start_time, user_id, level, song_id, artist_id, session_id, location, user_agent
+    FROM staged_songplays
+    ORDER BY start_time
+    ON CONFLICT (user_id, start_time, session_id) DO NOTHING
+    RETURNING songplay_id, start_time, user_id, session_id, song_id
+)
+INSERT INTO unmatched_songplays (songplay_id, title, artist, duration)
+SELECT play.songplay_id, staged.title, staged.artist, staged.duration
+FROM play
+JOIN staged_songplays AS staged USING (start_time, user_id, session_id)
+WHERE play.song_id IS NULL
+"""
+
+loaded_file_merge = f"""
+INSERT INTO loaded_files (uri, kind, size, modified, rows_loaded, lines_set_aside, seconds)
+SELECT DISTINCT ON (uri) uri, kind, size, modified, rows_loaded, lines_set_aside, seconds
+FROM staged_files
+ORDER BY uri{LOADED_FILE_CONFLICT}
+"""
+
+# Until autovacuum comes by, queries would be planned as if the tables were still empty. A sample of
+# few rows will do till then.
+small_statistics_set = "SET LOCAL default_statistics_target = 10"
+tables_analyze = "ANALYZE songplays, users, songs, artists, time, unmatched_songplays"
+
+next_songplay_select = "SELECT nextval(pg_get_serial_sequence('songplays', 'songplay_id'))"
+songplay_id_set = "SELECT setval(pg_get_serial_sequence('songplays', 'songplay_id'), %s)"
+
+
+def load_copy(cur, conn, blocks, tallies):
+    """Load Blocks, commit and return row counts. Raises LoadError.
+
+    Rows are counted before the commit: the first to read a row after it marks that row, on disk, as
+    committed (its hint bits: https://wiki.postgresql.org/wiki/Hint_Bits).
+    """
+    try:
+        with transaction(conn):
+            loader = CopyLoader(cur)
+            outcomes = [
+                outcome
+                for _, blocks_of_file in itertools.groupby(blocks, key=name_first)
+                for outcome in copy_blocks(loader, blocks_of_file, tallies)
+            ]
+            started = time.monotonic()
+            loader.finish()
+            share = (time.monotonic() - started) / max(1, len(outcomes))
+            for outcome in outcomes:
+                outcome.seconds += share
+            loader.record_files(outcomes)
+            counts = count_table_rows(cur)
+    except psycopg2.Error as error:
+        is_of_rows = isinstance(error, (psycopg2.IntegrityError, psycopg2.DataError))
+        remedy = "--load rows stops at the file that causes it" if is_of_rows else "run it again"
+        raise LoadError(f"{one_line(error)}; nothing was loaded; {remedy}") from error
+    for outcome in outcomes:
+        tallies[outcome.file.kind].count_loaded(outcome)
+    return counts
+
+
+def name_first(block):
+    """Return what the Blocks of one large file have in common, and no others."""
+    return block.outcomes[0].name()
+
+
+def copy_blocks(loader, blocks, tallies):
+    """Load Blocks, one of several files or several of one file, but for what can't be read.
+
+    Returns the Outcomes of the files that were loaded.
+    """
+    started = time.monotonic()
+    outcomes = {}
+    loader.set_savepoint()
+    try:
+        for block in blocks:
+            tally = tallies[block.outcomes[0].file.kind]
+            for outcome in copy_block(loader, block, tally.leave_out):
+                if outcome.name() in outcomes:
+                    outcomes[outcome.name()].add(outcome)
+                else:
+                    outcomes[outcome.name()] = outcome
+    except UnreadableFile as error:
+        loader.undo()
+        tally.leave_out(*error.args)
+        outcomes = {}
+    tally.set_aside([reject for outcome in outcomes.values() for reject in outcome.rejects])
+    for outcome in outcomes.values():
+        outcome.seconds = (time.monotonic() - started) / len(outcomes)
+    return list(outcomes.values())
+
+
+def copy_block(loader, block, leave_out):
+    """Load a Block and return the Outcomes of its files; leave_out takes an OSError of the others.
+
+    If it is a part of a file, UnreadableFile is raised: the other parts must not be loaded either.
+    """
+    for error in (outcome.error for outcome in block.outcomes if outcome.error):
+        if len(block.outcomes) == 1:
+            raise UnreadableFile(error)
+        leave_out(error)
+    loader.load(block)
+    return [outcome for outcome in block.outcomes if not outcome.error]
+
+
+# The loader
+
+
+NO_MOMENTS = pa.array([], pa.int64())
+NO_SONGS = pa.schema(
+    {"name": pa.string(), "song_id": pa.binary(), "artist_id": pa.binary()}
+).empty_table()
+FILE_SCHEMA = pa.schema(
+    {
+        "uri": pa.string(),
+        "kind": pa.string(),
+        "size": pa.int64(),
+        "modified": pa.timestamp("us", "UTC"),
+        "loaded": pa.int64(),
+        "set_aside": pa.int64(),
+        "seconds": pa.float64(),
+    }
+)
+
+
+class CopyLoader:
+    """Loads Blocks by COPY, as part of a transaction that the caller commits after `finish`.
+
+    Rows are staged, and inserted from there by the conflict rules. While the tables are empty,
+    though, plays go straight into theirs, whose keys, indexes and foreign keys come last; only
+    their owner can do that, and only if nobody is reading them.
+    """
+
+    def __init__(self, cur):
+        wait_for_turn(cur, load_lock_select)
+        self.cur = cur
+        self.songs = NO_SONGS  # the ids, encoded, of what logs call a song
+        self.moments = NO_MOMENTS  # of the block before
+        self.restoring = drop_constraints(cur)
+        self.next_id = fetch_value(cur, next_songplay_select) if self.restoring else None
+        for query in staging_table_queries:
+            cur.execute(query)
+
+    def load(self, block):
+        """Load what a Block holds."""
+        load_rows = {"song": self.load_songs, "log": self.load_plays}[block.outcomes[0].file.kind]
+        for tables in block.rounds:
+            if len(tables[-1]):
+                load_rows(*tables)
+
+    def set_savepoint(self):
+        self.cur.execute(savepoint_set)
+
+    def undo(self):
+        """Take back what was loaded since the savepoint."""
+        self.cur.execute(savepoint_rollback)
+        self.moments = NO_MOMENTS
+
+    def load_songs(self, artists, songs):
+        """Upsert artists and songs, and match plays anew where that renamed a song."""
+        with rematched_plays(self.cur, all_rows(artists), all_rows(songs)):
+            copy(self.cur, artist_staging_copy, encode_rows(artists))
+            copy(self.cur, song_staging_copy, encode_rows(songs))
+            self.cur.execute(artist_merge)
+            self.cur.execute(song_merge)
+            self.cur.execute(staged_catalogue_delete)
+
+    def load_plays(self, moments, users, plays):
+        """Stage time, users and plays, all of them encoded; or store moments and plays at once."""
+        copy(self.cur, user_staging_copy, users)
+        song_id, artist_id = self.encode_song_ids(plays["song"])
+        if self.restoring:
+            self.store_moments(moments)
+            self.store_plays(plays["play"], plays["logged"], song_id, artist_id)
+        else:
+            copy(self.cur, time_staging_copy, moments["row"])
+            rows = complete_rows([plays["play"], plays["logged"], song_id, artist_id], 11)
+            copy(self.cur, songplay_staging_copy, rows)
+
+    def store_moments(self, moments):
+        """COPY moments to their table, but for those that the block before this one had, too."""
+        known = pc.is_in(moments["start_time"], self.moments)
+        copy(self.cur, time_table_copy, moments["row"].filter(pc.invert(known)))
+        self.moments = moments["start_time"]
+
+    def store_plays(self, play, logged, song_id, artist_id):
+        """COPY plays to their table, and those that no song fits to unmatched_songplays as well."""
+        ids = pa.array(range(self.next_id, self.next_id + len(play)), pa.int64())
+        self.next_id += len(play)
+        songplay_id, unmatched = encode_column(ids), song_id.is_null()
+        rows = complete_rows([play, song_id, artist_id, songplay_id], 9)
+        copy(self.cur, songplay_table_copy, rows)
+        rows = complete_rows([logged, songplay_id], 4).filter(unmatched)
+        copy(self.cur, unmatched_songplay_table_copy, rows)
+
+    def encode_song_ids(self, logged):
+        """Return song_id and artist_id of logged songs, encoded. Each song is looked up once."""
+        names = logged.dictionary
+        unknown = names.filter(pc.invert(pc.is_in(names, self.songs["name"]))).to_pylist()
+        if unknown:
+            songs = [split_name(name) for name in unknown]
+            found = fetch_songs(self.cur, songs)
+            ids = zip(*(found.get(song, (None, None)) for song in songs), strict=True)
+            new = [encode_column(pa.array(column, pa.string())) for column in ids]
+            new = pa.table([pa.array(unknown), *new], self.songs.schema)
+            self.songs = pa.concat_tables([self.songs, new]).combine_chunks()
+        places = pc.index_in(names, self.songs["name"]).take(logged.indices)
+        song_id, artist_id = self.songs.select(["song_id", "artist_id"]).take(places).columns
+        return song_id.combine_chunks(), artist_id.combine_chunks()
+
+    def finish(self):
+        """Insert what is staged, and restore what was dropped."""
+        self.cur.execute(time_merge)
+        self.cur.execute(user_merge)
+        if self.restoring:
+            self.cur.execute(songplay_id_set, (self.next_id,))
+            restore_constraints(self.cur, self.restoring)
+            self.cur.execute(small_statistics_set)
+            self.cur.execute(tables_analyze)
+        else:
+            self.merge_plays()
+
+    def record_files(self, outcomes):
+        """Note the files of Outcomes as loaded."""
+        files = [outcome.describe(as_stored=True) for outcome in outcomes]
+        columns = pa.RecordBatch.from_pylist(files, FILE_SCHEMA).columns
+        copy(self.cur, file_staging_copy, complete_rows(map(encode_column, columns), len(columns)))
+        self.cur.execute(loaded_file_merge)
+
+    def merge_plays(self):
+        """Insert the staged plays that none of the others outranks, staged or stored."""
+        self.cur.execute(staged_duplicates_delete)
+        if fetch_value(self.cur, staged_range_select):
+            self.cur.execute(staged_outranked_delete)
+        self.cur.execute(songplay_merge)
+
+
+def copy(cur, statement, rows):
+    """COPY encoded rows."""
+    cur.copy_expert(statement, io.BytesIO(encode_stream(rows)), COPY_BYTES)

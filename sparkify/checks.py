@@ -1,0 +1,48 @@
+"""Check the tables by the rules, and warn about each that is broken."""
+
+import psycopg2
+
+from sparkify.messages import one_line
+from sparkify.rules import sanity_check_queries
+
+ORANGE, RESET = "\033[38;5;208m", "\033[0m"
+ROW_LENGTH = 200
+
+# The number of offending rows and up to five of them as JSON.
+sanity_offenders_select = """
+SELECT count(*) OVER (), row_to_json(offenders)::text
+FROM ({}) AS offenders
+LIMIT 5
+"""
+
+
+def failed_checks(cur):
+    """Yield (name, fault) for each check that fails or, say for want of a table, can't be made."""
+    for name, query in sanity_check_queries.items():
+        cur.execute("SAVEPOINT sanity_check")
+        try:
+            cur.execute(sanity_offenders_select.format(query))
+            if offenders := cur.fetchall():
+                yield name, describe_offenders(offenders)
+        except psycopg2.Error as error:
+            cur.execute("ROLLBACK TO SAVEPOINT sanity_check")
+            yield name, f"can't be checked: {one_line(error)}"
+
+
+def describe_offenders(offenders):
+    """Return how many rows break a rule and some of them, given as (number of all, row)."""
+    rows, examples = offenders[0][0], [row[:ROW_LENGTH] for _, row in offenders]
+    return f"{rows:,} {'row breaks' if rows == 1 else 'rows break'} it: {', '.join(examples)}"
+
+
+def print_checks(cur):
+    """Print a line for each check that fails, or one that all have passed; tell whether they did.
+
+    The cursor's connection must not be in autocommit mode.
+    """
+    failures = list(failed_checks(cur))
+    for name, fault in failures:
+        print(f"{ORANGE}[WARNING] {name}: {fault}{RESET}")
+    if not failures:
+        print(f"All {len(sanity_check_queries)} sanity checks passed")
+    return not failures

@@ -1,0 +1,177 @@
+"""What slows COPY into empty tables down: keys, indexes and foreign keys, dropped and restored."""
+
+import time
+
+import psycopg2
+
+from sparkify.load import fetch_value, savepoint_rollback, savepoint_set
+from sparkify.locks import lock_timeout_reset, lock_timeout_set
+from sql_queries import PLAY_RANK, best_first
+
+PATIENCE_SECONDS = 2  # to wait for those who read empty tables
+LOCK_TIMEOUT = "500ms"  # less than what Postgres takes to find a deadlock
+PLAY_TABLES = ["songplays", "time", "unmatched_songplays"]
+STAR_SCHEMA = [*PLAY_TABLES, "users", "songs", "artists"]
+
+tables_are_empty_select = """
+SELECT NOT EXISTS (SELECT FROM songplays)
+   AND NOT EXISTS (SELECT FROM users)
+   AND NOT EXISTS (SELECT FROM songs)
+   AND NOT EXISTS (SELECT FROM artists)
+   AND NOT EXISTS (SELECT FROM time)
+   AND NOT EXISTS (SELECT FROM unmatched_songplays)
+"""
+
+tables_lock = """
+LOCK TABLE songplays, users, songs, artists, time, unmatched_songplays IN ACCESS EXCLUSIVE MODE
+NOWAIT
+"""
+
+# How to drop and how to restore what slows COPY down, in the order of restoring: the keys and
+# indexes of the tables that are filled, then the foreign keys from and to any of ours.
+constraints_select = """
+WITH filled (relation) AS (
+    SELECT unnest(%(filled)s::regclass[])
+),
+ours (relation) AS (
+    SELECT unnest(%(ours)s::regclass[])
+),
+definitions (place, drop, restore) AS (
+    SELECT CASE contype WHEN 'f' THEN 3 ELSE 1 END,
+           format('ALTER TABLE %%s DROP CONSTRAINT %%I', conrelid::regclass, conname),
+           format(
+               'ALTER TABLE %%s ADD CONSTRAINT %%I %%s',
+               conrelid::regclass, conname, pg_get_constraintdef(pg_constraint.oid)
+           )
+    FROM pg_constraint
+    WHERE contype IN ('p', 'u', 'x') AND conrelid IN (SELECT relation FROM filled)
+       OR contype = 'f' AND conparentid = 0 AND (
+           conrelid IN (SELECT relation FROM ours) OR confrelid IN (SELECT relation FROM ours)
+       )
+    UNION ALL
+    SELECT 2,
+           format('DROP INDEX %%s', indexrelid::regclass),
+           pg_get_indexdef(indexrelid)
+    FROM pg_index
+    WHERE indrelid IN (SELECT relation FROM filled)
+      AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
+)
+SELECT drop, restore
+FROM definitions
+ORDER BY place, restore
+"""
+
+# Whether a key or index has something that its definition doesn't tell, and that would be lost.
+marked_indexes_select = """
+SELECT EXISTS (
+    SELECT FROM pg_index
+    JOIN pg_class ON pg_class.oid = pg_index.indexrelid
+    LEFT JOIN pg_constraint ON pg_constraint.conindid = pg_index.indexrelid
+    WHERE indrelid IN ('songplays'::regclass, 'time'::regclass, 'unmatched_songplays'::regclass)
+      AND (
+          indisreplident
+          OR indisclustered
+          OR reltablespace <> 0
+          OR obj_description(indexrelid, 'pg_class') IS NOT NULL
+          OR obj_description(pg_constraint.oid, 'pg_constraint') IS NOT NULL
+      )
+)
+"""
+
+deferred_triggers_run = "SET CONSTRAINTS ALL IMMEDIATE"
+
+# Of plays with the same natural key, the one that outranks the others stays.
+duplicate_songplays_delete = f"""
+WITH ranked AS (
+    SELECT songplay_id,
+           row_number() OVER (
+               PARTITION BY user_id, start_time, session_id
+               ORDER BY {best_first("listening", *PLAY_RANK)}, songplay_id
+           ) AS place
+    FROM listening
+)
+DELETE FROM songplays
+USING ranked
+WHERE songplays.songplay_id = ranked.songplay_id AND ranked.place > 1
+"""
+
+duplicate_unmatched_delete = """
+DELETE FROM unmatched_songplays
+WHERE NOT EXISTS (
+    SELECT FROM songplays WHERE songplays.songplay_id = unmatched_songplays.songplay_id
+)
+"""
+
+duplicate_time_delete = """
+DELETE FROM time
+USING time AS other
+WHERE other.start_time = time.start_time AND other.ctid < time.ctid
+"""
+
+
+def drop_constraints(cur):
+    """Drop what slows COPY down and return the statements that restore it.
+
+    None of them where a table isn't empty, can't be altered, or is read for PATIENCE_SECONDS.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while fetch_value(cur, tables_are_empty_select):
+        cur.execute(savepoint_set)
+        try:
+            cur.execute(lock_timeout_set, (LOCK_TIMEOUT,))
+            cur.execute(tables_lock)
+            return drop_constraints_of_locked_tables(cur)
+        except psycopg2.errors.LockNotAvailable:
+            cur.execute(savepoint_rollback)  # keeps nobody waiting meanwhile
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+        except CANNOT_ALTER:
+            cur.execute(savepoint_rollback)
+            break
+    return []
+
+
+# What Postgres says to those who don't own a table, or where something depends on a key.
+CANNOT_ALTER = (
+    psycopg2.errors.InsufficientPrivilege,
+    psycopg2.errors.DependentObjectsStillExist,
+)
+
+
+def drop_constraints_of_locked_tables(cur):
+    """Drop what slows COPY down and return how to restore it; nothing if that can't be done."""
+    if not fetch_value(cur, tables_are_empty_select) or fetch_value(cur, marked_indexes_select):
+        cur.execute(savepoint_rollback)
+        return []
+    restoring = drop_keys(cur, PLAY_TABLES, STAR_SCHEMA)
+    cur.execute(lock_timeout_reset)
+    return restoring
+
+
+def drop_keys(cur, filled, ours):
+    """Drop keys and indexes of tables that are filled and all foreign keys of ours.
+
+    Returns the statements that restore them.
+    """
+    cur.execute(constraints_select, {"filled": filled, "ours": ours})
+    definitions = cur.fetchall()
+    for drop, _ in reversed(definitions):
+        cur.execute(drop)
+    return [restore for _, restore in definitions]
+
+
+def restore_constraints(cur, statements):
+    """Create keys, indexes and foreign keys, having deleted the duplicates that there may be."""
+    cur.execute(deferred_triggers_run)  # tables with pending ones can't be altered
+    cur.execute(savepoint_set)
+    try:
+        for statement in statements:
+            cur.execute(statement)
+    except psycopg2.errors.UniqueViolation:
+        cur.execute(savepoint_rollback)
+        cur.execute(duplicate_songplays_delete)
+        cur.execute(duplicate_unmatched_delete)
+        cur.execute(duplicate_time_delete)
+        for statement in statements:
+            cur.execute(statement)

@@ -1,0 +1,44 @@
+"""What scripts say when they fail, and how they count: each in one line."""
+
+import sys
+from pathlib import Path
+
+INTERRUPTED = 130  # the exit status after Ctrl-C
+
+
+class ServerError(Exception):
+    """What keeps a script from the database: one line that names the server and the remedy."""
+
+
+class LoadError(Exception):
+    """What ends a run, in one line that names the file."""
+
+
+class WrongArguments(Exception):
+    """What is wrong with DATA, in one line."""
+
+
+def script_name():
+    """Return the name of the script that runs, to begin its messages with."""
+    path = Path(sys.argv[0])
+    return (path.parent if path.name == "__main__.py" else path).name or "sparkify"
+
+
+def end_interrupted():
+    """Say that Ctrl-C ended the script and return the exit status that tells so."""
+    print(f"{script_name()}: interrupted", file=sys.stderr)
+    return INTERRUPTED
+
+
+def one_line(error):
+    """Return what an error says in one line: of Postgres's, the message and its detail."""
+    diagnostics = getattr(error, "diag", None)
+    if diagnostics is not None and diagnostics.message_primary:
+        said = filter(None, (diagnostics.message_primary, diagnostics.message_detail))
+        return "; ".join(" ".join(text.split()) for text in said)
+    return " ".join(str(error).split())
+
+
+def count(number, one, many):
+    """Return a number with the word for what is counted, such as "1 file" or "2,000 files"."""
+    return f"{number:,} {one if number == 1 else many}"

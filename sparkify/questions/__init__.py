@@ -1,0 +1,32 @@
+"""The analysts' questions, each with the query that answers it.
+
+Hours, days and weeks are those of UTC, weeks begin on Monday. Minutes are those of the songs
+played, whether or not the user heard them to their end. A song is known by title and artist.
+"""
+
+from sparkify.questions import activity, music, platform, users
+
+# By the question that each answers. Recommendations take the parameters user_id and limit.
+analytics_queries = {
+    "most played songs": music.most_played_songs,
+    "most played artists": music.most_played_artists,
+    "songs of the catalogue that nobody plays": music.unplayed_songs,
+    "most wanted songs that the catalogue lacks": music.most_wanted_songs,
+    "activity by hour": activity.activity_by_hour,
+    "activity by weekday": activity.activity_by_weekday,
+    "activity by weekday and hour": activity.activity_by_weekday_and_hour,
+    "plays, users and sessions by day": activity.activity_by_day,
+    "plays and users by metropolitan area": activity.plays_by_metropolitan_area,
+    "plays and users by week and state": activity.plays_by_week_and_state,
+    "plays and users by day and gender": activity.plays_by_day_and_gender,
+    "plays and users by day and level": activity.plays_by_day_and_level,
+    "changes of level": users.level_changes,
+    "changes of level by week": users.level_changes_by_week,
+    "sessions per user": users.sessions_per_user,
+    "a typical user and session": users.typical_engagement,
+    "returning users by week of first play": users.returning_users,
+    "songs to recommend to a user": music.recommendations,
+    "plays and users by browser and operating system": platform.plays_by_browser_and_system,
+    "hours without any play": platform.silent_hours,
+    "how long the loads take": platform.load_times,
+}

@@ -1,0 +1,141 @@
+"""What users are like: their changes of level, their sessions, and whether they come back."""
+
+# The window is ordered by the time in UTC for speed: with the bare column, Postgres follows the
+# index of the natural key from play to play, which takes four times as long as to sort the plays.
+LEVEL_CHANGES = """
+plays AS (
+    SELECT user_id,
+           start_time,
+           session_id,
+           location,
+           level,
+           lag(level) OVER (
+               PARTITION BY user_id
+               ORDER BY start_time AT TIME ZONE 'UTC', session_id
+           ) AS previous_level
+    FROM songplays
+),
+changes AS (
+    SELECT *
+    FROM plays
+    WHERE level <> previous_level
+)
+"""
+
+level_changes = f"""
+-- One row per change of a user's level: the first play on the new one
+WITH {LEVEL_CHANGES.strip()}
+SELECT changes.start_time AT TIME ZONE 'UTC' AS start_time,
+       changes.user_id,
+       users.first_name,
+       users.last_name,
+       users.gender,
+       changes.previous_level,
+       changes.level,
+       changes.location
+FROM changes
+JOIN users USING (user_id)
+ORDER BY changes.start_time, changes.user_id, changes.session_id
+"""
+
+level_changes_by_week = f"""
+-- One row per week (its Monday) from the first change to the last, also without changes
+WITH {LEVEL_CHANGES.strip()},
+counted AS (
+    SELECT date_trunc('week', start_time AT TIME ZONE 'UTC')::date AS week,
+           count(*) FILTER (WHERE level = 'paid') AS to_paid,
+           count(*) FILTER (WHERE level = 'free') AS to_free
+    FROM changes
+    GROUP BY week
+)
+SELECT week,
+       COALESCE(to_paid, 0) AS to_paid,
+       COALESCE(to_free, 0) AS to_free
+FROM (
+    SELECT first_week + 7 * n AS week
+    FROM (SELECT min(week) AS first_week, max(week) AS last_week FROM counted) AS period,
+         generate_series(0, (last_week - first_week) / 7) AS n
+) AS weeks
+LEFT JOIN counted USING (week)
+ORDER BY week
+"""
+
+sessions_per_user = """
+-- One row per user
+WITH sessions AS (
+    SELECT user_id, session_id, count(*) AS plays
+    FROM songplays
+    GROUP BY user_id, session_id
+)
+SELECT user_id,
+       users.first_name,
+       users.last_name,
+       users.level,
+       count(*) AS sessions,
+       sum(sessions.plays)::bigint AS plays
+FROM sessions
+JOIN users USING (user_id)
+GROUP BY user_id, users.first_name, users.last_name, users.level
+ORDER BY sessions DESC, user_id
+"""
+
+typical_engagement = """
+-- One row per measure
+WITH sessions AS (
+    SELECT user_id,
+           session_id,
+           count(*) AS plays,
+           COALESCE(sum(duration), 0) / 60 AS minutes
+    FROM listening
+    GROUP BY user_id, session_id
+),
+measured AS (
+    SELECT 1 AS position, 'sessions per user' AS measure, count(*)::float8 AS value
+    FROM sessions
+    GROUP BY user_id
+    UNION ALL
+    SELECT 2, 'plays per session', plays FROM sessions
+    UNION ALL
+    SELECT 3, 'minutes per session', minutes FROM sessions
+)
+SELECT measure,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY value) AS median,
+       percentile_cont(0.9) WITHIN GROUP (ORDER BY value) AS percentile_90
+FROM measured
+GROUP BY position, measure
+ORDER BY position
+"""
+
+returning_users = """
+-- One row per week of first play (its Monday) and week since then, up to the last play of all
+WITH active AS (
+    SELECT DISTINCT
+           user_id,
+           date_trunc('week', start_time AT TIME ZONE 'UTC')::date AS week
+    FROM songplays
+),
+first_weeks AS (
+    SELECT user_id, min(week) AS first_week
+    FROM active
+    GROUP BY user_id
+),
+cohorts AS (
+    SELECT first_week, count(*) AS newcomers
+    FROM first_weeks
+    GROUP BY first_week
+),
+returns AS (
+    SELECT first_week, (week - first_week) / 7 AS weeks_later, count(*) AS users
+    FROM active
+    JOIN first_weeks USING (user_id)
+    GROUP BY first_week, weeks_later
+)
+SELECT first_week,
+       weeks_later,
+       COALESCE(users, 0) AS users,
+       round(COALESCE(users, 0)::numeric / newcomers, 3)::float8 AS share
+FROM cohorts
+CROSS JOIN generate_series(0, ((SELECT max(week) FROM active) - first_week) / 7) AS weeks_later
+LEFT JOIN returns USING (first_week, weeks_later)
+ORDER BY first_week, weeks_later
+"""

@@ -1,0 +1,164 @@
+"""What a run says, to people and to machines, and what it counts."""
+
+import json
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tqdm import tqdm
+
+from sparkify.messages import LoadError, count
+from sparkify.rejects import RejectFile
+
+row_counts_select = """
+SELECT (SELECT count(*) FROM songplays) AS songplays,
+       (SELECT count(*) FROM users) AS users,
+       (SELECT count(*) FROM songs) AS songs,
+       (SELECT count(*) FROM artists) AS artists,
+       (SELECT count(*) FROM time) AS time,
+       (SELECT count(*) FROM unmatched_songplays) AS unmatched_songplays
+"""
+
+
+class Log:
+    """What a run says: text for people and, if asked for, a JSON object per event for machines."""
+
+    def __init__(self, as_json=False):
+        self.as_json = as_json
+
+    def say(self, text=""):
+        """Print text for people: on stderr, where stdout is for machines."""
+        print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
+
+    def note(self, event, **facts):
+        """Print an event for machines."""
+        if self.as_json:
+            at = datetime.now(UTC).isoformat(timespec="milliseconds")
+            event = {"event": event, "at": at} | facts
+            print(json.dumps(event, default=datetime.isoformat), flush=True)
+
+
+@dataclass
+class Tally:
+    """What becomes of the files of one kind, added up. With strict, nothing may be set aside."""
+
+    reject_file: RejectFile
+    strict: bool
+    log: Log
+    files: int = 0
+    unchanged: int = 0
+    unreadable: int = 0
+    records: int = 0
+    loaded: int = 0
+    rejected: int = 0
+
+    def leave_out(self, error):
+        """Report a file or folder that can't be read. Raises LoadError if strict."""
+        message = f"can't read {error.filename}: {error.strerror}"
+        if self.strict:
+            raise LoadError(message)
+        tqdm.write(f"etl.py: {message}", file=sys.stderr)
+        self.log.note("file", uri=error.filename, status="unreadable", error=error.strerror)
+        self.unreadable += 1
+
+    def set_aside(self, rejects):
+        """Record lines that can't be loaded. Raises LoadError if strict, or if it can't be done."""
+        if self.strict and rejects:
+            file, line, reason, _ = rejects[0]
+            remedy = "nothing of this file was loaded; correct the line, or leave --strict out"
+            raise LoadError(f"{file}, line {line}: {reason}; {remedy}")
+        self.reject_file.add(rejects)
+
+    def count_loaded(self, outcome):
+        """Count a file that is in the tables to stay, and say so to machines."""
+        self.files += 1
+        self.records += outcome.records
+        self.loaded += outcome.loaded
+        self.rejected += len(outcome.rejects)
+        self.log.note("file", status="loaded", **outcome.describe())
+
+
+def make_tallies(kinds, rejects, strict=False, log=None):
+    """Return a Tally for each kind of file, by kind; all record what is set aside in one file."""
+    reject_file = RejectFile(rejects)
+    return {kind: Tally(reject_file, strict, log or Log()) for kind in kinds}
+
+
+def show_progress(blocks, files):
+    """Yield the Blocks of files, and show how far that is."""
+    size = sum(file.size for file in files)
+    with tqdm(total=size, unit="B", unit_scale=True, disable=None) as progress:
+        for block in blocks:
+            yield block
+            progress.update(block.size)
+
+
+def count_table_rows(cur):
+    """Return the number of rows by table."""
+    cur.execute(row_counts_select)
+    names = [column.name for column in cur.description]
+    return dict(zip(names, cur.fetchone(), strict=True))
+
+
+def say_summary(log, tallies, before, after):
+    """Say what was read, the rows of each table and how many plays found their song."""
+    songs, logs = tallies["song"], tallies["log"]
+    others = count(logs.records - logs.loaded, "event", "events")
+    log.say(
+        f"{count(songs.files, 'song file', 'song files')}: {count(songs.loaded, 'song', 'songs')}"
+    )
+    log.say(
+        f"{count(logs.files, 'log file', 'log files')}: {count(logs.loaded, 'play', 'plays')}, and "
+        f"{others} of other pages (not loaded)"
+    )
+    log.say(f"\n{'table':<20}{'rows':>12}{'added':>12}")
+    for name, rows in after.items():
+        log.say(f"{name:<20}{rows:>12,}{rows - before[name]:>+12,}")
+    plays, unmatched = after["songplays"], after["unmatched_songplays"]
+    log.say(f"\n{plays - unmatched:,} of {plays:,} plays found their song in the catalogue")
+
+
+def say_nothing_new(log, tallies):
+    known = any(tally.unchanged for tally in tallies.values())
+    log.say("Nothing new" if known else "There is no *.json file in song_data/ nor log_data/")
+
+
+def add_up(tallies):
+    """Return the counts of all kinds of file together."""
+    names = ("files", "unchanged", "unreadable", "records", "loaded", "rejected")
+    totals = {name: sum(getattr(t, name) for t in tallies.values()) for name in names}
+    return {"set_aside" if name == "rejected" else name: n for name, n in totals.items()}
+
+
+def say_end(log, facts, status, seconds):
+    """Say where the lines and files are that were not loaded, and how long the run took."""
+    if facts["unchanged"]:
+        log.say(
+            f"{count(facts['unchanged'], 'file is', 'files are')} loaded already (--all: again)"
+        )
+    if facts["set_aside"]:
+        lines = count(facts["set_aside"], "line was", "lines were")
+        log.say(f"{lines} set aside: see {facts['rejects']}")
+    if facts["unreadable"]:
+        number = count(facts["unreadable"], "file or folder", "files or folders")
+        log.say(f"{number} could not be read")
+    log.say(f"Done in {seconds:.1f} s")
+    log.note("run", **facts, exit_status=status, seconds=round(seconds, 3))
+
+
+def say_retrying(log, entries, path, target):
+    """Say which lines that had been set aside are tried again."""
+    log.say(f"Retrying {count(len(entries), 'line', 'lines')} of {path} into {target}")
+
+
+def say_retried(log, outcomes, path, status, seconds):
+    """Say how many of the lines that had been set aside are loaded now."""
+    good = sum(outcome.records for outcome in outcomes)
+    loaded = sum(outcome.loaded for outcome in outcomes)
+    bad = sum(len(outcome.rejects) for outcome in outcomes)
+    songs_and_plays = count(loaded, "song or play", "songs and plays")
+    log.say(f"{count(good, 'line is', 'lines are')} good now: {songs_and_plays} loaded")
+    if bad:
+        log.say(f"{count(bad, 'line is', 'lines are')} still set aside: see {path}")
+    facts = {"records": good, "loaded": loaded, "set_aside": bad, "exit_status": status}
+    log.note("run", retry=str(path), **facts, seconds=round(seconds, 3))

@@ -1,0 +1,343 @@
+"""The rules that schema and rows keep, each as a query for what breaks it: no row, and it holds.
+
+A rule takes nothing for granted that another one says, so that each can be checked alone, on
+tables whose constraints have been dropped as well.
+"""
+
+from sql_queries import (
+    artist_table_insert,
+    loaded_file_insert,
+    song_table_insert,
+    songplay_table_insert,
+    time_table_insert,
+    user_table_insert,
+)
+
+
+def literals(*rows):
+    """Return rows of texts as the SQL of a VALUES list."""
+    quoted = [", ".join("'" + text.replace("'", "''") + "'" for text in row) for row in rows]
+    return "VALUES\n" + ",\n".join(f"        ({row})" for row in quoted)
+
+
+def has_columns(relation, columns):
+    """Return the check that a table or view has these columns, {name: type}, and no other."""
+    return f"""
+-- One row per column of {relation} that is missing, surplus or of another type
+WITH expected (column_name, data_type) AS (
+    {literals(*columns.items())}
+),
+found AS (
+    SELECT column_name::text, data_type::text
+    FROM information_schema.columns
+    WHERE table_schema = current_schema() AND table_name = '{relation}'
+)
+SELECT column_name,
+       expected.data_type AS expected,
+       found.data_type AS found
+FROM expected
+FULL JOIN found USING (column_name)
+WHERE expected.data_type IS DISTINCT FROM found.data_type
+ORDER BY column_name
+"""
+
+
+def forbids_null(table, columns):
+    """Return the check that of a table's columns these, and only these, are NOT NULL."""
+    return f"""
+-- One row per column of {table} that may be NULL and must not, or the other way round
+WITH required (column_name) AS (
+    {literals(*([column] for column in columns))}
+)
+SELECT column_name::text, is_nullable::text
+FROM information_schema.columns
+WHERE table_schema = current_schema()
+  AND table_name = '{table}'
+  AND (is_nullable = 'NO') <> (column_name IN (SELECT column_name FROM required))
+ORDER BY column_name
+"""
+
+
+def has_constraints(table, kind, *definitions):
+    """Return the check that a table has these constraints of a kind of pg_constraint.contype."""
+    return f"""
+-- One row per constraint of {table} that is missing, surplus or defined otherwise
+WITH expected (definition) AS (
+    {literals(*([definition] for definition in definitions))}
+),
+found AS (
+    SELECT pg_get_constraintdef(pg_constraint.oid) AS definition
+    FROM pg_constraint
+    JOIN pg_class ON pg_class.oid = pg_constraint.conrelid
+    WHERE pg_class.relname = '{table}'
+      AND pg_class.relnamespace = current_schema()::regnamespace
+      AND pg_constraint.contype = '{kind}'
+)
+SELECT expected.definition AS expected,
+       found.definition AS found
+FROM expected
+FULL JOIN found USING (definition)
+WHERE expected.definition IS NULL OR found.definition IS NULL
+ORDER BY definition
+"""
+
+
+def resolves_conflicts(insert, table, key):
+    """Return the check that an INSERT into a table has an ON CONFLICT clause for its key."""
+    statement = insert.replace("%", "?")  # a check takes no parameters
+    return f"""
+-- One row if the INSERT into {table} does not say what happens to a row whose key is stored already
+WITH inserts (statement) AS (
+    {literals([statement])}
+)
+SELECT statement
+FROM inserts
+WHERE statement !~ 'INSERT INTO {table}\\s[^;]*ON CONFLICT [(]{key}[)] DO (NOTHING|UPDATE)'
+"""
+
+
+def is_known(table, *columns):
+    """Return the check that none of these columns is NULL in any row."""
+    return f"SELECT * FROM {table} WHERE num_nulls({', '.join(columns)}) > 0"
+
+
+def is_unique(table, key):
+    """Return the check that no two rows share a key."""
+    return f"""
+SELECT {key}, count(*) AS rows
+FROM {table}
+GROUP BY {key}
+HAVING count(*) > 1
+ORDER BY {key}
+"""
+
+
+def refers_to(table, column, referenced):
+    """Return the check that each value of a column is found in the same column of another table."""
+    return f"""
+SELECT *
+FROM {table}
+WHERE {column} IS NOT NULL
+  AND NOT EXISTS (SELECT FROM {referenced} WHERE {referenced}.{column} = {table}.{column})
+"""
+
+
+def satisfies(table, rule):
+    """Return the check that no row breaks a rule; a rule about what is NULL says nothing."""
+    return f"SELECT * FROM {table} WHERE NOT ({rule})"
+
+
+songplay_without_song_check = """
+SELECT songplays.*
+FROM songplays
+LEFT JOIN unmatched_songplays USING (songplay_id)
+WHERE songplays.song_id IS NULL AND unmatched_songplays.songplay_id IS NULL
+"""
+
+songplay_artist_check = """
+SELECT songplays.*, songs.artist_id AS artist_of_song
+FROM songplays
+JOIN songs USING (song_id)
+WHERE songplays.artist_id <> songs.artist_id
+"""
+
+# Of songs that a log calls the same, a play has the one with the smallest song_id.
+songplay_song_check = """
+WITH named AS (
+    SELECT songs.song_id,
+           min(songs.song_id COLLATE "C") OVER (
+               PARTITION BY songs.title, artists.name, songs.duration
+           ) AS smallest
+    FROM songs
+    JOIN artists USING (artist_id)
+)
+SELECT songplays.*, named.smallest AS song_that_fits
+FROM songplays
+JOIN named USING (song_id)
+WHERE named.song_id <> named.smallest COLLATE "C"
+"""
+
+unmatched_matched_check = """
+SELECT unmatched_songplays.*, songplays.song_id
+FROM unmatched_songplays
+JOIN songplays USING (songplay_id)
+WHERE songplays.song_id IS NOT NULL
+"""
+
+unmatched_fitting_check = """
+SELECT unmatched_songplays.*, songs.song_id AS song_that_fits
+FROM unmatched_songplays
+JOIN songs USING (title, duration)
+JOIN artists ON artists.artist_id = songs.artist_id AND artists.name = unmatched_songplays.artist
+"""
+
+time_unplayed_check = """
+SELECT *
+FROM time
+WHERE NOT EXISTS (SELECT FROM songplays WHERE songplays.start_time = time.start_time)
+"""
+
+user_unheard_check = """
+SELECT *
+FROM users
+WHERE NOT EXISTS (SELECT FROM songplays WHERE songplays.user_id = users.user_id)
+"""
+
+time_parts_check = """
+-- One row per moment whose parts are not those of its start_time in UTC; Monday = 0
+WITH moments AS (
+    SELECT time.*, start_time AT TIME ZONE 'UTC' AS utc
+    FROM time
+)
+SELECT start_time, hour, day, week, month, year, weekday
+FROM moments
+WHERE (hour, day, week, month, year, weekday) IS DISTINCT FROM (
+    extract(hour FROM utc),
+    extract(day FROM utc),
+    extract(week FROM utc),
+    extract(month FROM utc),
+    extract(year FROM utc),
+    extract(isodow FROM utc) - 1
+)
+"""
+
+# As in CREATE TABLE; the first column is the primary key.
+DEFINITIONS = {
+    "songplays": "songplay_id bigint NOT NULL, start_time timestamp with time zone NOT NULL, "
+    "user_id integer NOT NULL, level text NOT NULL, song_id text, artist_id text, "
+    "session_id bigint NOT NULL, location text, user_agent text",
+    "users": "user_id integer NOT NULL, first_name text, last_name text, gender text, "
+    "level text NOT NULL",
+    "songs": "song_id text NOT NULL, title text NOT NULL, artist_id text NOT NULL, year integer, "
+    "duration double precision NOT NULL",
+    "artists": "artist_id text NOT NULL, name text NOT NULL, location text, "
+    "latitude double precision, longitude double precision",
+    "time": "start_time timestamp with time zone NOT NULL, hour integer NOT NULL, "
+    "day integer NOT NULL, week integer NOT NULL, month integer NOT NULL, year integer NOT NULL, "
+    "weekday integer NOT NULL",
+    "unmatched_songplays": "songplay_id bigint NOT NULL, title text, artist text, "
+    "duration double precision",
+    "loaded_files": "uri text NOT NULL, kind text NOT NULL, size bigint NOT NULL, "
+    "modified timestamp with time zone NOT NULL, rows_loaded bigint NOT NULL, "
+    "lines_set_aside bigint NOT NULL, seconds double precision NOT NULL, "
+    "loaded_at timestamp with time zone NOT NULL",
+}
+
+
+def list_columns(definition):
+    """Return the type of each column by name, "NOT NULL" left out."""
+    columns = definition.replace(" NOT NULL", "").split(", ")
+    return dict(column.split(" ", 1) for column in columns)
+
+
+def list_required(definition):
+    """Return the names of the columns that are NOT NULL."""
+    columns = definition.split(", ")
+    return [column.split(" ")[0] for column in columns if column.endswith(" NOT NULL")]
+
+
+TABLE_COLUMNS = {table: list_columns(text) for table, text in DEFINITIONS.items()}
+REQUIRED_COLUMNS = {table: list_required(text) for table, text in DEFINITIONS.items()}
+LISTENING_COLUMNS = TABLE_COLUMNS["songplays"] | TABLE_COLUMNS["unmatched_songplays"]
+FOREIGN_KEYS = {
+    "songplays": [
+        'FOREIGN KEY (start_time) REFERENCES "time"(start_time)',
+        "FOREIGN KEY (user_id) REFERENCES users(user_id)",
+        "FOREIGN KEY (song_id) REFERENCES songs(song_id)",
+        "FOREIGN KEY (artist_id) REFERENCES artists(artist_id)",
+    ],
+    "songs": ["FOREIGN KEY (artist_id) REFERENCES artists(artist_id)"],
+    "unmatched_songplays": [
+        "FOREIGN KEY (songplay_id) REFERENCES songplays(songplay_id) ON DELETE CASCADE"
+    ],
+}
+NATURAL_KEY = "user_id, start_time, session_id"
+
+sanity_check_queries = {
+    **{
+        f"{table}: columns and their types": has_columns(table, columns)
+        for table, columns in TABLE_COLUMNS.items()
+    },
+    "listening: columns and their types": has_columns("listening", LISTENING_COLUMNS),
+    **{
+        f"{table}: columns that are NOT NULL": forbids_null(table, columns)
+        for table, columns in REQUIRED_COLUMNS.items()
+    },
+    **{
+        f"{table}: primary key": has_constraints(table, "p", f"PRIMARY KEY ({columns[0]})")
+        for table, columns in REQUIRED_COLUMNS.items()
+    },
+    **{
+        f"{table}: foreign keys": has_constraints(table, "f", *definitions)
+        for table, definitions in FOREIGN_KEYS.items()
+    },
+    "songplays: natural key": has_constraints("songplays", "u", f"UNIQUE ({NATURAL_KEY})"),
+    **{
+        f"{table}: INSERT has an ON CONFLICT clause": resolves_conflicts(insert, table, key)
+        for table, insert, key in (
+            ("songplays", songplay_table_insert, NATURAL_KEY),
+            ("users", user_table_insert, "user_id"),
+            ("songs", song_table_insert, "song_id"),
+            ("artists", artist_table_insert, "artist_id"),
+            ("time", time_table_insert, "start_time"),
+            ("loaded_files", loaded_file_insert, "uri"),
+        )
+    },
+    **{
+        f"{table}: nothing required is NULL": is_known(table, *columns)
+        for table, columns in REQUIRED_COLUMNS.items()
+    },
+    **{
+        f"{table}: {columns[0]} is unique": is_unique(table, columns[0])
+        for table, columns in REQUIRED_COLUMNS.items()
+    },
+    f"songplays: {NATURAL_KEY} are unique together": is_unique("songplays", NATURAL_KEY),
+    "songplays: start_time refers to a moment": refers_to("songplays", "start_time", "time"),
+    "songplays: user_id refers to a user": refers_to("songplays", "user_id", "users"),
+    "songplays: song_id refers to a song": refers_to("songplays", "song_id", "songs"),
+    "songplays: artist_id refers to an artist": refers_to("songplays", "artist_id", "artists"),
+    "songs: artist_id refers to an artist": refers_to("songs", "artist_id", "artists"),
+    "unmatched_songplays: songplay_id refers to a play": refers_to(
+        "unmatched_songplays", "songplay_id", "songplays"
+    ),
+    "songplays: song_id and artist_id are known together": satisfies(
+        "songplays", "(song_id IS NULL) = (artist_id IS NULL)"
+    ),
+    "songplays: artist_id is that of the song": songplay_artist_check,
+    "songplays: song_id is the smallest that fits": songplay_song_check,
+    "songplays: a play without a song is in unmatched_songplays": songplay_without_song_check,
+    "unmatched_songplays: the play has no song": unmatched_matched_check,
+    "unmatched_songplays: no song of the catalogue fits": unmatched_fitting_check,
+    "songplays: level is free or paid": satisfies("songplays", "level IN ('free', 'paid')"),
+    "users: level is free or paid": satisfies("users", "level IN ('free', 'paid')"),
+    "users: gender is F or M": satisfies("users", "gender IN ('F', 'M')"),
+    "users: each has a play": user_unheard_check,
+    "time: each moment has a play": time_unplayed_check,
+    "time: hour, day, week, month, year and weekday are those of start_time": time_parts_check,
+    "songs: duration is a positive number": satisfies(
+        "songs", "duration > 0 AND duration < 'infinity'"
+    ),
+    "unmatched_songplays: duration is a positive number": satisfies(
+        "unmatched_songplays", "duration > 0 AND duration < 'infinity'"
+    ),
+    "artists: latitude and longitude are degrees": satisfies(
+        "artists", "latitude BETWEEN -90 AND 90 AND longitude BETWEEN -180 AND 180"
+    ),
+    "loaded_files: kind is song or log": satisfies("loaded_files", "kind IN ('song', 'log')"),
+    "loaded_files: size, rows_loaded and lines_set_aside are not negative": satisfies(
+        "loaded_files", "least(size, rows_loaded, lines_set_aside) >= 0"
+    ),
+    "loaded_files: seconds is a number that is not negative": satisfies(
+        "loaded_files", "seconds >= 0 AND seconds < 'infinity'"
+    ),
+    **{
+        f"{table}: no text is NaN": satisfies(
+            table, " AND ".join(f"{column} NOT IN ('NaN', 'nan')" for column in columns)
+        )
+        for table, columns in (
+            ("songplays", ["location", "user_agent"]),
+            ("users", ["first_name", "last_name"]),
+            ("artists", ["location"]),
+        )
+    },
+}
