@@ -34,6 +34,7 @@ from sparkify.messages import INTERRUPTED, LoadError, ServerError, WrongArgument
 from sparkify.storage import find_storage, folder_of
 from sql_queries import (
     artist_table_insert,
+    page_view_table_insert,
     song_table_insert,
     songplay_table_insert,
     time_table_insert,
@@ -60,18 +61,20 @@ def process_song_file(cur, filepath, rows=None):
 
 
 def process_log_file(cur, filepath, rows=None):
-    """Load a log file: moments and users, then the plays that refer to them. Returns the Outcome.
+    """Load a log file: moments and users, the plays that refer to them, and the page views.
 
     `rows` are the file's, if it has been read already, in rounds: mostly one. Plays that share user
     and moment are in different rounds, for the statements compare a row with what is stored.
+    Returns the file's Outcome.
     """
     wait_for_turn(cur, load_lock_select)
     rows = rows or deferred.blocks.read_file(filepath, "log")
-    for moments, users, plays in rows:
+    for moments, users, plays, page_views in rows:
         insert_rows(cur, time_table_insert, moments)
         insert_rows(cur, user_table_insert, users)
         delete_outranked_plays(cur, plays)
         insert_rows(cur, songplay_table_insert, add_song_ids(cur, plays))
+        insert_rows(cur, page_view_table_insert, page_views)
     return rows.outcome
 
 

@@ -44,6 +44,10 @@ PLAY_RANK = (
     ["{}.location", "{}.user_agent", "{}.title", "{}.artist", "{}.duration"],
     ["level", "location", "user_agent", "title", "artist", "duration"],
 )
+VIEW_RANK = (
+    ["{}.method", "{}.status", "{}.auth", "{}.level", "{}.location", "{}.user_agent"],
+    ["method", "status", "auth", "level", "location", "user_agent"],
+)
 
 # DATABASE
 
@@ -67,6 +71,7 @@ song_table_drop = "DROP TABLE IF EXISTS songs"
 artist_table_drop = "DROP TABLE IF EXISTS artists"
 time_table_drop = "DROP TABLE IF EXISTS time"
 unmatched_songplay_table_drop = "DROP TABLE IF EXISTS unmatched_songplays"
+page_view_table_drop = "DROP TABLE IF EXISTS page_views"
 loaded_file_table_drop = "DROP TABLE IF EXISTS loaded_files"
 listening_view_drop = "DROP VIEW IF EXISTS listening"
 
@@ -141,6 +146,25 @@ CREATE TABLE unmatched_songplays (
     title       TEXT,
     artist      TEXT,
     duration    DOUBLE PRECISION
+)
+"""
+
+page_view_table_create = """
+-- One row per logged event of a page other than NextSong
+CREATE TABLE page_views (
+    page_view_id    BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    start_time      TIMESTAMPTZ NOT NULL,
+    user_id         INT,
+    session_id      BIGINT NOT NULL,
+    item_in_session INT,
+    page            TEXT NOT NULL,
+    method          TEXT,
+    status          INT,
+    auth            TEXT,
+    level           TEXT,
+    location        TEXT,
+    user_agent      TEXT,
+    UNIQUE NULLS NOT DISTINCT (start_time, session_id, item_in_session, page, user_id)
 )
 """
 
@@ -289,6 +313,27 @@ WHERE songplays.songplay_id = listening.songplay_id
 """
 
 
+# Sessions of different users may share numbers, and a log need not number what is in them: an event
+# is known by all that says which one it is, NULL being a value like any other.
+PAGE_VIEW_CONFLICT = f"""
+ON CONFLICT (start_time, session_id, item_in_session, page, user_id) DO UPDATE
+SET method = EXCLUDED.method,
+    status = EXCLUDED.status,
+    auth = EXCLUDED.auth,
+    level = EXCLUDED.level,
+    location = EXCLUDED.location,
+    user_agent = EXCLUDED.user_agent
+WHERE ({rank("EXCLUDED", *VIEW_RANK)}) > ({rank("page_views", *VIEW_RANK)})
+"""
+
+page_view_table_insert = f"""
+INSERT INTO page_views (
+    start_time, user_id, session_id, item_in_session, page, method, status, auth, level, location,
+    user_agent
+)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s){PAGE_VIEW_CONFLICT}
+"""
+
 LOADED_FILE_CONFLICT = """
 ON CONFLICT (uri) DO UPDATE
 SET kind = EXCLUDED.kind,
@@ -334,6 +379,7 @@ table_names = [
     "artists",
     "time",
     "unmatched_songplays",
+    "page_views",
     "loaded_files",
 ]
 
@@ -344,6 +390,7 @@ create_table_queries = [
     artist_table_create,
     time_table_create,
     unmatched_songplay_table_create,
+    page_view_table_create,
     loaded_file_table_create,
     songplay_foreign_keys,
     song_foreign_key,
@@ -358,6 +405,7 @@ create_table_queries = [
 drop_table_queries = [
     listening_view_drop,
     loaded_file_table_drop,
+    page_view_table_drop,
     unmatched_songplay_table_drop,
     songplay_table_drop,
     user_table_drop,

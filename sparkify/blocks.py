@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sparkify.encode import ENCODED_ROUNDS
+from sparkify.encode import ENCODINGS
 from sparkify.extract import Reject, extract
 from sparkify.files import File, LocalStorage, UnreadableFile, stored_uri
-from sparkify.transform import LOADABLE, ROUNDS, split_rows
+from sparkify.transform import TRANSFORMS, split_rows
 
 BLOCK_BYTES = 16 << 20  # of lines that are parsed together
 ENTRIES = 1000  # of lines set aside, likewise
@@ -25,11 +25,11 @@ ENTRIES = 1000  # of lines set aside, likewise
 
 @dataclass
 class Outcome:
-    """What becomes of a file, or a part of it: good records, songs or plays of them, bad lines."""
+    """What becomes of a file, or a part of it: records loaded, page views of them, bad lines."""
 
     file: File
     records: int = 0
-    loaded: int = 0
+    page_views: int = 0
     rejects: list = field(default_factory=list)
     error: OSError | None = None  # that met its reading
     seconds: float = 0.0
@@ -37,7 +37,7 @@ class Outcome:
     def add(self, other):
         """Add what becomes of another part of the same file."""
         self.records += other.records
-        self.loaded += other.loaded
+        self.page_views += other.page_views
         self.rejects += other.rejects
 
     def name(self):
@@ -52,7 +52,8 @@ class Outcome:
             "size": self.file.size,
             "modified": self.file.modified,
             "records": self.records,
-            "loaded": self.loaded,
+            "loaded": self.records,
+            "page_views": self.page_views,
             "set_aside": len(self.rejects),
             "seconds": self.seconds,
         }
@@ -132,14 +133,14 @@ def make_block(files, texts, errors, encode=False):
     """Return the texts of Files of one kind as a Block, with rejects numbered as in their text."""
     kind = files[0].kind
     records, faults = extract(texts, kind)
-    loadable = LOADABLE[kind](records)
     rejects = [[] for _ in files]
     for (position, number, line), reason in faults:
         text = line.decode(errors="surrogateescape")
         rejects[position].append(Reject(files[position].uri, number, reason, text))
-    counts = count_rows(records, len(files)), count_rows(loadable, len(files))
+    views = records[records["page"] != "NextSong"] if kind == "log" else records[:0]
+    counts = count_rows(records, len(files)), count_rows(views, len(files))
     outcomes = itertools.starmap(Outcome, zip(files, *counts, rejects, errors, strict=True))
-    rounds = (ENCODED_ROUNDS if encode else ROUNDS)[kind](loadable)
+    rounds = (ENCODINGS if encode else TRANSFORMS)[kind](records)
     line_ends = int(np.count_nonzero(np.frombuffer(texts[0], np.uint8) == ord("\n")))
     return Block(rounds, list(outcomes), sum(map(len, texts)), line_ends)
 
@@ -230,7 +231,7 @@ def split_block(block):
     rounds = [[split_rows(frame, pieces) for frame in frames] for frames in block.rounds]
     for position, outcome in enumerate(block.outcomes):
         own_rounds = ([rows[position] for rows in tables] for tables in rounds)
-        yield outcome, [tables for tables in own_rounds if tables[-1]]
+        yield outcome, [tables for tables in own_rounds if any(tables)]
 
 
 def read_file(filepath, kind):

@@ -33,10 +33,12 @@ from sql_queries import (
     ARTIST_CONFLICT,
     ARTIST_RANK,
     LOADED_FILE_CONFLICT,
+    PAGE_VIEW_CONFLICT,
     PLAY_RANK,
     SONG_CONFLICT,
     SONG_RANK,
     USER_RANK,
+    VIEW_RANK,
     best_first,
     delete_outranked_songplays,
     rank,
@@ -79,6 +81,13 @@ FROM songplays, unmatched_songplays
 WITH NO DATA
 """,
     """
+CREATE TEMP TABLE staged_page_views ON COMMIT DROP AS
+SELECT start_time, user_id, session_id, item_in_session, page, method, status, auth, level,
+       location, user_agent
+FROM page_views
+WITH NO DATA
+""",
+    """
 CREATE TEMP TABLE staged_files ON COMMIT DROP AS
 SELECT uri, kind, size, modified, rows_loaded, lines_set_aside, seconds FROM loaded_files
 WITH NO DATA
@@ -90,6 +99,7 @@ song_staging_copy = "COPY staged_songs FROM STDIN (FORMAT binary)"
 time_staging_copy = "COPY staged_time FROM STDIN (FORMAT binary)"
 user_staging_copy = "COPY staged_users FROM STDIN (FORMAT binary)"
 songplay_staging_copy = "COPY staged_songplays FROM STDIN (FORMAT binary)"
+page_view_staging_copy = "COPY staged_page_views FROM STDIN (FORMAT binary)"
 file_staging_copy = "COPY staged_files FROM STDIN (FORMAT binary)"
 time_table_copy = """
 COPY time (start_time, hour, day, week, month, year, weekday) FROM STDIN (FORMAT binary)
@@ -177,6 +187,19 @@ JOIN staged_songplays AS staged USING (start_time, user_id, session_id)
 WHERE play.song_id IS NULL
 """
 
+page_view_merge = f"""
+INSERT INTO page_views (
+    start_time, user_id, session_id, item_in_session, page, method, status, auth, level, location,
+    user_agent
+)
+SELECT DISTINCT ON (start_time, session_id, item_in_session, page, user_id)
+       start_time, user_id, session_id, item_in_session, page, method, status, auth, level,
+       location, user_agent
+FROM staged_page_views
+ORDER BY start_time, session_id, item_in_session, page, user_id,
+         {best_first("staged_page_views", *VIEW_RANK)}{PAGE_VIEW_CONFLICT}
+"""
+
 loaded_file_merge = f"""
 INSERT INTO loaded_files (uri, kind, size, modified, rows_loaded, lines_set_aside, seconds)
 SELECT DISTINCT ON (uri) uri, kind, size, modified, rows_loaded, lines_set_aside, seconds
@@ -187,7 +210,9 @@ ORDER BY uri{LOADED_FILE_CONFLICT}
 # Until autovacuum comes by, queries would be planned as if the tables were still empty. A sample of
 # few rows will do till then.
 small_statistics_set = "SET LOCAL default_statistics_target = 10"
-tables_analyze = "ANALYZE songplays, users, songs, artists, time, unmatched_songplays"
+tables_analyze = """
+ANALYZE songplays, users, songs, artists, time, unmatched_songplays, page_views
+"""
 
 next_songplay_select = "SELECT nextval(pg_get_serial_sequence('songplays', 'songplay_id'))"
 songplay_id_set = "SELECT setval(pg_get_serial_sequence('songplays', 'songplay_id'), %s)"
@@ -307,9 +332,9 @@ class CopyLoader:
 
     def load(self, block):
         """Load what a Block holds."""
-        load_rows = {"song": self.load_songs, "log": self.load_plays}[block.outcomes[0].file.kind]
+        load_rows = {"song": self.load_songs, "log": self.load_log}[block.outcomes[0].file.kind]
         for tables in block.rounds:
-            if len(tables[-1]):
+            if any(map(len, tables)):
                 load_rows(*tables)
 
     def set_savepoint(self):
@@ -329,8 +354,14 @@ class CopyLoader:
             self.cur.execute(song_merge)
             self.cur.execute(staged_catalogue_delete)
 
+    def load_log(self, moments, users, plays, page_views):
+        """Stage what a log holds, all of it encoded; or store moments and plays at once."""
+        copy(self.cur, page_view_staging_copy, page_views)
+        if len(plays):
+            self.load_plays(moments, users, plays)
+
     def load_plays(self, moments, users, plays):
-        """Stage time, users and plays, all of them encoded; or store moments and plays at once."""
+        """Stage time, users and plays; or store moments and plays at once."""
         copy(self.cur, user_staging_copy, users)
         song_id, artist_id = self.encode_song_ids(plays["song"])
         if self.restoring:
@@ -376,6 +407,7 @@ class CopyLoader:
         """Insert what is staged, and restore what was dropped."""
         self.cur.execute(time_merge)
         self.cur.execute(user_merge)
+        self.cur.execute(page_view_merge)
         if self.restoring:
             self.cur.execute(songplay_id_set, (self.next_id,))
             restore_constraints(self.cur, self.restoring)

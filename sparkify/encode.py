@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sparkify.transform import (
+    transform_page_views,
+    transform_plays,
     transform_song_records,
     transform_songplays,
     transform_time,
@@ -21,16 +23,15 @@ POSTGRES_EPOCH = 946_684_800_000_000  # 2000-01-01 in microseconds since 1970
 NUMBERS = {pa.int32(): ">i4", pa.int64(): ">i8", pa.float64(): ">f8"}
 
 
-def encode_plays(plays):
-    """Return, encoded, what is to be loaded of plays: rows of time, of users and of songplays.
+def encode_log_records(events):
+    """Return, encoded, what is to be loaded of events, as one round for CopyLoader.load_log.
 
-    Moments are a batch of their `start_time` and the `row`. Plays are a batch to be completed: the
-    fields of `play` and of the song as `logged`, and the `song` by its name, as a dictionary, NULL
-    where no song can fit. Unlike the rounds to be loaded row by row, all plays are in one: COPY has
-    duplicates sorted out by the database.
+    That is the rows of time, of users, of songplays and of page_views. Moments are a batch of their
+    `start_time` and the `row`. Plays are a batch to be completed: the fields of `play` and of the
+    song as `logged`, and the `song` by its name, as a dictionary, NULL where no song can fit. All
+    plays are in this one round: COPY has duplicates sorted out by the database.
     """
-    if not len(plays):
-        return []
+    plays = transform_plays(events)
     moments, users = transform_time(plays), transform_users(plays)
     columns = list_columns(transform_songplays(plays))
     names = [columns[6], columns[7], columns[8].cast("string")]
@@ -43,6 +44,7 @@ def encode_plays(plays):
             pa.record_batch([times, encode_rows(moments)], ["start_time", "row"]),
             encode_rows(users),
             pa.record_batch([*joined, song], ["play", "logged", "song"]),
+            encode_rows(transform_page_views(events)),
         )
     ]
 
@@ -108,4 +110,4 @@ def as_binary(values):
 
 
 # By kind of file; of songs, frames: the loader must look at them before it copies them.
-ENCODED_ROUNDS = {"song": transform_song_records, "log": encode_plays}
+ENCODINGS = {"song": transform_song_records, "log": encode_log_records}

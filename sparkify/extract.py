@@ -50,10 +50,17 @@ LOG_SCHEMA = pa.schema(
         "song": pa.string(),
         "artist": pa.string(),
         "length": pa.float64(),
+        "auth": pa.string(),
+        "itemInSession": pa.int64(),
+        "method": pa.string(),
+        "status": pa.int64(),
     }
 )
+# What only page views need can be anything where a play is logged.
+PLAY_SCHEMA = pa.schema(list(LOG_SCHEMA)[: LOG_SCHEMA.get_field_index("auth")])
+PAGE_VIEW_TEXTS = ("page", "auth", "level", "location", "method", "userAgent")
 SCHEMAS = {"song": SONG_SCHEMA, "log": LOG_SCHEMA}
-ID_LENGTH = 256
+ID_LENGTH = 256  # characters, of ids and of the names of pages
 LAST_MS = 253_402_300_799_999  # the end of the year 9999, as far as Python's datetime goes
 
 
@@ -68,7 +75,7 @@ def extract(texts, kind):
     try:
         table = parse(join_lines(texts), SCHEMAS[kind])
     except PARSER_EXCEPTIONS:
-        table, lines, faults = parse_lines(split_lines(texts), SCHEMAS[kind])
+        table, lines, faults = parse_lines(split_lines(texts), kind)
     reasons = find_reasons(table, RULES[kind])
     if reasons:
         lines = lines or split_lines(texts)
@@ -117,15 +124,30 @@ def number_pieces(texts, lines, records):
     return pa.array(np.repeat(np.arange(len(texts)), sizes), pa.int64())
 
 
-def parse_lines(lines, schema):
+def parse_lines(lines, kind):
     """Return a table of the lines that parse, these lines, and the others with the reason.
 
     Lines are tuples that end with the bytes.
     """
-    faults = list(find_unparsable(lines, schema))
-    bad = {line for line, _ in faults}
+    faults = dict(find_unparsable(lines, SCHEMAS[kind]))
+    good, odd = [line for line in lines if line not in faults], []
+    tables = [parse_all(good, SCHEMAS[kind])]
+    if kind == "log":
+        odd = find_odd_plays(list(faults))
+        tables.append(parse_all(odd, PLAY_SCHEMA))
+    found = good + odd
+    order = sorted(range(len(found)), key=found.__getitem__)
+    table = pa.concat_tables(tables, promote_options="default").take(pa.array(order, pa.int64()))
+    faults = [(line, reason) for line, reason in faults.items() if line not in set(odd)]
+    return table, [found[row] for row in order], faults
+
+
+def find_odd_plays(lines):
+    """Return those of the lines that are plays to who looks at what plays need alone."""
+    bad = dict(find_unparsable(lines, PLAY_SCHEMA))
     good = [line for line in lines if line not in bad]
-    return parse(b"\n".join(line[-1] for line in good), schema), good, faults
+    pages = parse_all(good, PLAY_SCHEMA)["page"].to_pylist()
+    return [line for line, page in zip(good, pages, strict=True) if page == "NextSong"]
 
 
 PARSER_EXCEPTIONS = (ValueError, pa.ArrowException)
@@ -137,7 +159,7 @@ def find_unparsable(lines, schema):
     Those that parse together are good; others are tried half by half, till each stands alone.
     """
     try:
-        parse(b"\n".join(line[-1] for line in lines), schema)
+        parse_all(lines, schema)
     except PARSER_EXCEPTIONS as error:
         if len(lines) == 1:
             yield lines[0], describe_fault(error)
@@ -145,6 +167,10 @@ def find_unparsable(lines, schema):
             half = len(lines) // 2
             yield from find_unparsable(lines[:half], schema)
             yield from find_unparsable(lines[half:], schema)
+
+
+def parse_all(lines, schema):
+    return parse(b"\n".join(line[-1] for line in lines), schema)
 
 
 def parse(text, schema):
@@ -215,33 +241,53 @@ def find_song_faults(songs):
 
 
 def find_log_faults(events):
-    """Yield each rule's breach as a reason, with a mask of the log events it applies to."""
+    """Yield each rule's breach as a reason, with a mask of the log events it applies to.
+
+    What only plays must have is checked on plays only, what only page views must have on those.
+    """
     yield "page is missing", pc.is_null(events["page"])
     yield "ts is missing", pc.is_null(events["ts"])
     yield "ts is not in the years 1970 to 9999", is_outside(events["ts"], 0, LAST_MS)
     is_play = pc.equal(events["page"], "NextSong")
     for reason, mask in find_play_faults(events):
         yield reason, pc.and_kleene(mask, is_play)
+    is_view = pc.invert(is_play)
+    for reason, mask in find_view_faults(events):
+        yield reason, pc.and_kleene(mask, is_view)
 
 
 def find_play_faults(events):
-    """Yield the breaches of rules that only events to be loaded must keep: see find_log_faults."""
-    user = events["userId"]
-    yield "userId is missing", pc.equal(pc.fill_null(user, ""), "")
-    yield (
-        "userId is no whole number",
-        pc.invert(pc.match_substring_regex(user, "^(0|[1-9][0-9]*)$")),
-    )
-    yield (
-        "userId is out of range",
-        pc.or_(
-            pc.greater(pc.utf8_length(user), 10),
-            pc.and_(pc.equal(pc.utf8_length(user), 10), pc.greater(user, str(2**31 - 1))),
-        ),
-    )
-    yield "sessionId is missing", pc.is_null(events["sessionId"])
+    """Yield the breaches of rules that only plays must keep: see find_log_faults."""
+    yield "userId is missing", is_blank(events["userId"])
+    yield from find_event_faults(events)
     yield "level is missing", pc.is_null(events["level"])
-    yield from find_value_faults(events)
+    yield from find_value_faults(events.select(PLAY_SCHEMA.names))
+
+
+def find_view_faults(events):
+    """Yield the breaches of rules that only page views must keep: see find_log_faults."""
+    for reason, mask in find_event_faults(events):
+        yield reason, pc.and_not(mask, is_blank(events["userId"])) if "userId" in reason else mask
+    length = pc.utf8_length(events["page"])
+    yield f"page is longer than {ID_LENGTH} characters", pc.greater(length, ID_LENGTH)
+    for column in ("itemInSession", "status"):
+        yield f"{column} is out of range", is_outside(events[column], -(2**31), 2**31 - 1)
+    yield from find_value_faults(events.select(PAGE_VIEW_TEXTS))
+
+
+def find_event_faults(events):
+    """Yield the breaches of rules that both plays and page views must keep."""
+    user = events["userId"]
+    is_number = pc.match_substring_regex(user, "^(0|[1-9][0-9]*)$")
+    digits = pc.utf8_length(user)
+    is_great = pc.and_(pc.equal(digits, 10), pc.greater(user, str(2**31 - 1)))
+    yield "userId is no whole number", pc.invert(is_number)
+    yield "userId is out of range", pc.or_(pc.greater(digits, 10), is_great)
+    yield "sessionId is missing", pc.is_null(events["sessionId"])
+
+
+def is_blank(column):
+    return pc.equal(pc.fill_null(column, ""), "")
 
 
 def find_value_faults(table):

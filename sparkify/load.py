@@ -138,7 +138,7 @@ def insert_rows(cur, statement, rows):
 def delete_outranked_plays(cur, plays):
     """Delete stored plays with the natural key of one of these that is to replace them."""
     start_times = [play[0] for play in plays]
-    if fetch_value(cur, songplay_range_select, (min(start_times), max(start_times))):
+    if plays and fetch_value(cur, songplay_range_select, (min(start_times), max(start_times))):
         cur.execute(songplay_outranked_delete, columns_of(plays))
 
 
@@ -158,7 +158,7 @@ def columns_of(rows):
 
 def fetch_songs(cur, logged):
     """Return (song_id, artist_id) by (title, artist, duration) as logged, where a song fits."""
-    cur.execute(song_select, columns_of(logged))
+    cur.execute(song_select, columns_of(logged) or [[], [], []])
     return {(title, artist, duration): ids for title, artist, duration, *ids in cur}
 
 

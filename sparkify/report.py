@@ -16,7 +16,8 @@ SELECT (SELECT count(*) FROM songplays) AS songplays,
        (SELECT count(*) FROM songs) AS songs,
        (SELECT count(*) FROM artists) AS artists,
        (SELECT count(*) FROM time) AS time,
-       (SELECT count(*) FROM unmatched_songplays) AS unmatched_songplays
+       (SELECT count(*) FROM unmatched_songplays) AS unmatched_songplays,
+       (SELECT count(*) FROM page_views) AS page_views
 """
 
 
@@ -49,7 +50,7 @@ class Tally:
     unchanged: int = 0
     unreadable: int = 0
     records: int = 0
-    loaded: int = 0
+    page_views: int = 0
     rejected: int = 0
 
     def leave_out(self, error):
@@ -73,7 +74,7 @@ class Tally:
         """Count a file that is in the tables to stay, and say so to machines."""
         self.files += 1
         self.records += outcome.records
-        self.loaded += outcome.loaded
+        self.page_views += outcome.page_views
         self.rejected += len(outcome.rejects)
         self.log.note("file", status="loaded", **outcome.describe())
 
@@ -103,14 +104,12 @@ def count_table_rows(cur):
 def say_summary(log, tallies, before, after):
     """Say what was read, the rows of each table and how many plays found their song."""
     songs, logs = tallies["song"], tallies["log"]
-    others = count(logs.records - logs.loaded, "event", "events")
+    plays = count(logs.records - logs.page_views, "play", "plays")
+    views = count(logs.page_views, "page view", "page views")
     log.say(
-        f"{count(songs.files, 'song file', 'song files')}: {count(songs.loaded, 'song', 'songs')}"
+        f"{count(songs.files, 'song file', 'song files')}: {count(songs.records, 'song', 'songs')}"
     )
-    log.say(
-        f"{count(logs.files, 'log file', 'log files')}: {count(logs.loaded, 'play', 'plays')}, and "
-        f"{others} of other pages (not loaded)"
-    )
+    log.say(f"{count(logs.files, 'log file', 'log files')}: {plays} and {views}")
     log.say(f"\n{'table':<20}{'rows':>12}{'added':>12}")
     for name, rows in after.items():
         log.say(f"{name:<20}{rows:>12,}{rows - before[name]:>+12,}")
@@ -125,9 +124,13 @@ def say_nothing_new(log, tallies):
 
 def add_up(tallies):
     """Return the counts of all kinds of file together."""
-    names = ("files", "unchanged", "unreadable", "records", "loaded", "rejected")
-    totals = {name: sum(getattr(t, name) for t in tallies.values()) for name in names}
-    return {"set_aside" if name == "rejected" else name: n for name, n in totals.items()}
+
+    def total(name):
+        return sum(getattr(tally, name) for tally in tallies.values())
+
+    names = ("files", "unchanged", "unreadable", "records", "page_views")
+    counts = {name: total(name) for name in names}
+    return counts | {"loaded": counts["records"], "set_aside": total("rejected")}
 
 
 def say_end(log, facts, status, seconds):
@@ -154,11 +157,9 @@ def say_retrying(log, entries, path, target):
 def say_retried(log, outcomes, path, status, seconds):
     """Say how many of the lines that had been set aside are loaded now."""
     good = sum(outcome.records for outcome in outcomes)
-    loaded = sum(outcome.loaded for outcome in outcomes)
     bad = sum(len(outcome.rejects) for outcome in outcomes)
-    songs_and_plays = count(loaded, "song or play", "songs and plays")
-    log.say(f"{count(good, 'line is', 'lines are')} good now: {songs_and_plays} loaded")
+    log.say(f"{count(good, 'line is', 'lines are')} good now, and loaded")
     if bad:
         log.say(f"{count(bad, 'line is', 'lines are')} still set aside: see {path}")
-    facts = {"records": good, "loaded": loaded, "set_aside": bad, "exit_status": status}
+    facts = {"records": good, "loaded": good, "set_aside": bad, "exit_status": status}
     log.note("run", retry=str(path), **facts, seconds=round(seconds, 3))

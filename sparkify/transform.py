@@ -8,19 +8,25 @@ Nothing here knows a database.
 import itertools
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 
 def transform_song_records(songs):
-    """Return the frames to load, in one part: the rows of artists and of songs."""
+    """Return what song records hold as rounds to load in turn, one: rows of artists, songs."""
     return [(transform_artists(songs), transform_songs(songs))]
 
 
-def transform_log_records(plays):
-    """Return the frames to load, mostly in one part: the rows of time, users and songplays."""
+def transform_log_records(events):
+    """Return what events hold as rounds to load in turn, mostly one.
+
+    A round is the rows of time, users, songplays and page_views.
+    """
+    plays, views = transform_plays(events), transform_page_views(events)
+    first, *more = list(split_rounds(plays)) or [plays]
     return [
-        (transform_time(part), transform_users(part), transform_songplays(part))
-        for part in split_rounds(plays)
+        (transform_time(part), transform_users(part), transform_songplays(part), part_of_views)
+        for part, part_of_views in [(first, views), *((part, views[:0]) for part in more)]
     ]
 
 
@@ -66,7 +72,7 @@ def transform_plays(events):
 
 
 def split_rounds(plays):
-    """Yield the plays in parts in which none of a file share user and start_time: mostly one part.
+    """Yield the plays in rounds in which none of a file share user and start_time: mostly one.
 
     Which of two such plays counts is for the conflict clauses in sql_queries to say, and they
     compare what is loaded with what is stored.
@@ -108,9 +114,37 @@ def transform_songplays(plays):
     return plays[["piece", *columns, "title", "artist", "duration"]]
 
 
-# By kind of file: which of its records are loaded, and into what rows.
-LOADABLE = {"song": lambda songs: songs, "log": transform_plays}
-ROUNDS = {"song": transform_song_records, "log": transform_log_records}
+VIEW_COLUMNS = {
+    "ts": "start_time",
+    "userId": "user_id",
+    "sessionId": "session_id",
+    "itemInSession": "item_in_session",
+    "page": "page",
+    "method": "method",
+    "status": "status",
+    "auth": "auth",
+    "level": "level",
+    "location": "location",
+    "userAgent": "user_agent",
+}
+
+
+def transform_page_views(events):
+    """Return the rows of page_views: the events other than plays; who is logged out is NA."""
+    views = events.loc[events["page"] != "NextSong", ["piece", *VIEW_COLUMNS]]
+    views = views.rename(columns=VIEW_COLUMNS)
+    return views.assign(
+        start_time=views["start_time"].astype("timestamp[ms, tz=UTC][pyarrow]"),
+        user_id=views["user_id"].replace("", pd.NA).astype("int32[pyarrow]"),
+        item_in_session=views["item_in_session"].astype("int32[pyarrow]"),
+        status=views["status"].astype("int32[pyarrow]"),
+    )
+
+
+TRANSFORMS = {"song": transform_song_records, "log": transform_log_records}  # by kind of file
+
+
+# Rows
 
 
 def all_rows(frame):
