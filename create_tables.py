@@ -11,6 +11,7 @@ import psycopg2
 from psycopg2 import sql
 
 from sparkify import server
+from sparkify.comments import comment_queries
 from sparkify.locks import load_lock_select, lock_holders_select, lock_timeout_set, wait_for_turn
 from sparkify.messages import ServerError, end_interrupted, one_line
 from sql_queries import (
@@ -23,6 +24,7 @@ from sql_queries import (
 )
 
 LOCK_TIMEOUT = "5s"
+OLDEST_VERSION = 15_00_00
 # What Postgres answers when another create_tables.py was quicker, or is about to be.
 JUST_CREATED = (psycopg2.errors.DuplicateDatabase, psycopg2.errors.UniqueViolation)
 REMEDIES = {
@@ -50,6 +52,13 @@ def create_database():
     return conn.cursor(), conn
 
 
+def check_version(conn):
+    """Raise ServerError where the server is too old to take NULL for a value in a unique key."""
+    if conn.server_version < OLDEST_VERSION:
+        version = conn.info.parameter_status("server_version")
+        raise ServerError(f"{target()} is PostgreSQL {version}; 15 or later is needed")
+
+
 def set_time_zone(cur, conn):
     """Make UTC the database's time zone. Raises ServerError if its text isn't UTF-8."""
     cur.execute(database_settings_select)
@@ -70,8 +79,8 @@ def drop_tables(cur, conn):
 
 
 def create_tables(cur, conn):
-    """Create all tables with their keys, indexes and view, and commit."""
-    for query in create_table_queries:
+    """Create all tables with their keys, indexes, view and comments, and commit."""
+    for query in create_table_queries + comment_queries:
         cur.execute(query)
     conn.commit()
 
@@ -83,6 +92,7 @@ def reset_tables(cur, conn):
     LOCK_TIMEOUT; then everything is as it was.
     """
     try:
+        check_version(conn)
         wait_for_turn(cur, load_lock_select)
         cur.execute(lock_timeout_set, (LOCK_TIMEOUT,))
         set_time_zone(cur, conn)

@@ -5,6 +5,12 @@ import psycopg2
 from sparkify.messages import one_line
 from sparkify.rules import sanity_check_queries
 
+# So that texts and definitions read as the rules write them, whatever a role's settings are.
+session_settings_set = """
+SET LOCAL standard_conforming_strings = on;
+SET LOCAL quote_all_identifiers = off
+"""
+
 ORANGE, RESET = "\033[38;5;208m", "\033[0m"
 ROW_LENGTH = 200
 
@@ -18,6 +24,7 @@ LIMIT 5
 
 def failed_checks(cur):
     """Yield (name, fault) for each check that fails or, say for want of a table, can't be made."""
+    cur.execute(session_settings_set)
     for name, query in sanity_check_queries.items():
         cur.execute("SAVEPOINT sanity_check")
         try:

@@ -25,4 +25,5 @@ def client_command(tool, parameters, arguments):
         path = str(embedded.import_pgserver().utils.POSTGRES_VERSIONS[18] / tool)
     public = {key: value for key, value in parameters.items() if key != "password"}
     secret = {"PGPASSWORD": parameters["password"]} if "password" in parameters else {}
-    return [path, "--dbname", make_dsn(**public), *arguments], os.environ | secret
+    zone = {"PGTZ": server.TIME_ZONE}
+    return [path, "--dbname", make_dsn(**public), *arguments], os.environ | zone | secret

@@ -7,6 +7,7 @@ tables whose constraints have been dropped as well.
 from sql_queries import (
     artist_table_insert,
     loaded_file_insert,
+    page_view_table_insert,
     song_table_insert,
     songplay_table_insert,
     time_table_insert,
@@ -93,6 +94,22 @@ WITH inserts (statement) AS (
 SELECT statement
 FROM inserts
 WHERE statement !~ 'INSERT INTO {table}\\s[^;]*ON CONFLICT [(]{key}[)] DO (NOTHING|UPDATE)'
+"""
+
+
+def has_comments(relation):
+    """Return the check that a table or view and each of its columns say what they hold."""
+    return f"""
+-- One row for {relation} or a column of it without a comment
+SELECT relname AS relation,
+       attname AS column_name
+FROM pg_class
+LEFT JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
+WHERE relname = '{relation}'
+  AND relnamespace = current_schema()::regnamespace
+  AND (obj_description(pg_class.oid, 'pg_class') IS NULL
+       OR col_description(pg_class.oid, attnum) IS NULL)
+ORDER BY attnum
 """
 
 
@@ -217,6 +234,9 @@ DEFINITIONS = {
     "weekday integer NOT NULL",
     "unmatched_songplays": "songplay_id bigint NOT NULL, title text, artist text, "
     "duration double precision",
+    "page_views": "page_view_id bigint NOT NULL, start_time timestamp with time zone NOT NULL, "
+    "user_id integer, session_id bigint NOT NULL, item_in_session integer, page text NOT NULL, "
+    "method text, status integer, auth text, level text, location text, user_agent text",
     "loaded_files": "uri text NOT NULL, kind text NOT NULL, size bigint NOT NULL, "
     "modified timestamp with time zone NOT NULL, rows_loaded bigint NOT NULL, "
     "lines_set_aside bigint NOT NULL, seconds double precision NOT NULL, "
@@ -252,6 +272,7 @@ FOREIGN_KEYS = {
     ],
 }
 NATURAL_KEY = "user_id, start_time, session_id"
+VIEW_KEY = "start_time, session_id, item_in_session, page, user_id"
 
 sanity_check_queries = {
     **{
@@ -271,7 +292,14 @@ sanity_check_queries = {
         f"{table}: foreign keys": has_constraints(table, "f", *definitions)
         for table, definitions in FOREIGN_KEYS.items()
     },
+    **{
+        f"{relation}: comments say what it holds": has_comments(relation)
+        for relation in [*TABLE_COLUMNS, "listening"]
+    },
     "songplays: natural key": has_constraints("songplays", "u", f"UNIQUE ({NATURAL_KEY})"),
+    "page_views: natural key": has_constraints(
+        "page_views", "u", f"UNIQUE NULLS NOT DISTINCT ({VIEW_KEY})"
+    ),
     **{
         f"{table}: INSERT has an ON CONFLICT clause": resolves_conflicts(insert, table, key)
         for table, insert, key in (
@@ -280,6 +308,7 @@ sanity_check_queries = {
             ("songs", song_table_insert, "song_id"),
             ("artists", artist_table_insert, "artist_id"),
             ("time", time_table_insert, "start_time"),
+            ("page_views", page_view_table_insert, VIEW_KEY),
             ("loaded_files", loaded_file_insert, "uri"),
         )
     },
@@ -292,6 +321,7 @@ sanity_check_queries = {
         for table, columns in REQUIRED_COLUMNS.items()
     },
     f"songplays: {NATURAL_KEY} are unique together": is_unique("songplays", NATURAL_KEY),
+    f"page_views: {VIEW_KEY} are unique together": is_unique("page_views", VIEW_KEY),
     "songplays: start_time refers to a moment": refers_to("songplays", "start_time", "time"),
     "songplays: user_id refers to a user": refers_to("songplays", "user_id", "users"),
     "songplays: song_id refers to a song": refers_to("songplays", "song_id", "songs"),
@@ -314,6 +344,7 @@ sanity_check_queries = {
     "users: each has a play": user_unheard_check,
     "time: each moment has a play": time_unplayed_check,
     "time: hour, day, week, month, year and weekday are those of start_time": time_parts_check,
+    "page_views: page is not that of plays": satisfies("page_views", "page <> 'NextSong'"),
     "songs: duration is a positive number": satisfies(
         "songs", "duration > 0 AND duration < 'infinity'"
     ),
@@ -338,6 +369,7 @@ sanity_check_queries = {
             ("songplays", ["location", "user_agent"]),
             ("users", ["first_name", "last_name"]),
             ("artists", ["location"]),
+            ("page_views", ["location", "user_agent"]),
         )
     },
 }

@@ -24,6 +24,7 @@ from sparkify.messages import ServerError, one_line, script_name
 DATABASE = "sparkifydb"
 # The user's name and password end at the only @, and hold no / that isn't percent-encoded.
 URL = r"postgres(ql)?://([^@/]*@)?[^@?]*(\?.*)?"
+TIME_ZONE = "UTC"  # of every session, so that start_time agrees with hour, day and weekday
 CONNECT_SECONDS = 10
 FIRST_PAUSE_SECONDS = 0.5  # between tries to reach the server; each is twice the one before
 
@@ -45,6 +46,7 @@ def connect(dbname=None):
     parameters = server_parameters()
     if dbname:
         parameters["dbname"] = dbname
+    os.environ["PGTZ"] = TIME_ZONE
     try:
         return psycopg2.connect(**parameters)
     except (psycopg2.Error, UnicodeError) as error:

@@ -114,7 +114,7 @@ def listed(kind, path):
 
 
 def read_tables(cur):
-    """Return all rows of all tables by name, without the generated songplay_id.
+    """Return all rows of all tables by name, without the generated ids.
 
     Instead of its songplay_id, an unmatched songplay shows the natural key.
     """
@@ -131,6 +131,12 @@ def read_tables(cur):
             SELECT user_id, start_time, session_id, title, artist, duration
             FROM unmatched_songplays JOIN songplays USING (songplay_id)
             ORDER BY user_id, start_time, session_id
+        """,
+        "page_views": """
+            SELECT start_time, user_id, session_id, item_in_session, page, method, status, auth,
+                   level, location, user_agent
+            FROM page_views
+            ORDER BY start_time, session_id, item_in_session, page COLLATE "C", user_id
         """,
     }
     tables = {}

@@ -219,7 +219,14 @@ def hostile(tmp_path):
         event(ts=5004, song=None, artist=None, length=None, userAgent=None, gender=None),
     ]
     unheard = [event(ts=6000 + n % 5, song=f"Unheard of {n}") for n in range(20)]
-    other_pages = [event(page="Home", userId="", level=None, sessionId=None, song=None)] * 3
+    home = event(page="Home", userId="", level=None, song=None, method="GET")
+    rivals = [home, home | {"status": 404}, home | {"location": None}, home | {"userId": "8"}]
+    numbered = [home | {"itemInSession": n} for n in (None, 2**31 - 1, -(2**31))]
+    odd_views = [
+        home | {"page": text, "method": text, "auth": text, "level": text, "location": text}
+        for text in TEXTS
+    ]
+    other_pages = [*rivals, *numbered, *odd_views, *rivals[::-1], *odd_views[:3], home]
     write_lines(logs / "all.json", [*plays, *again, *BROKEN, *BAD_EVENTS, *limits, *again[::-1]])
     write_lines(logs / "bad.json", BROKEN + BAD_EVENTS)
     write_lines(logs / "breaks.json", [json.dumps(play) + "\r" for play in one_moment])
@@ -227,7 +234,10 @@ def hostile(tmp_path):
     write_lines(logs / "mark.json", [b"\xef\xbb\xbf" + json.dumps(event(ts=7000)).encode(), ""])
     write_lines(logs / "odd.json", odd_plays)
     write_lines(logs / "pages.json", other_pages)
-    write_lines(logs / "twice.json", [*again[::2], *one_moment, *unheard, *plays, *odd_plays[::-1]])
+    write_lines(
+        logs / "twice.json",
+        [*rivals[2:], *again[::2], *one_moment, *unheard, *plays, *odd_plays[::-1]],
+    )
     return folder
 
 
@@ -260,11 +270,13 @@ def test_hostile_data_gives_the_same_by_both_loaders(start, hostile, conn, cur, 
     assert len(tables["loaded_files"]) == len(TEXTS) + 5 + 8
     texts = {play[6] for play in tables["songplays"]}
     assert texts.issuperset(TEXTS)
+    assert {view[4] for view in tables["page_views"]} == {"Home", *TEXTS}
+    assert len(tables["page_views"]) == 5 + len(TEXTS)
     matched = {play[3] for play in tables["songplays"]}
     assert matched.issuperset({f"T{n}" for n in range(len(TEXTS))} | {"S" * 256, None})
 
     status, output, _ = start(hostile, "--load", "copy", "--all", code=code, folder=folder)
-    assert (status, output.count("  +0\n")) == (3, 6)
+    assert (status, output.count("  +0\n")) == (3, 7)
     assert read_tables(cur) | {"loaded_files": read_loaded_files(cur)} == tables
     assert (folder / "rejected.jsonl").read_bytes() == rejects
 

@@ -15,6 +15,7 @@ KEYS = "songplays: foreign keys"
 UNMATCHED_KEYS = "unmatched_songplays: foreign keys"
 NATURAL_KEY_UNIQUE = "songplays: user_id, start_time, session_id are unique together"
 COLUMNS, NOT_NULL = "columns and their types", "columns that are NOT NULL"
+COMMENTED = "comments say what it holds"
 REQUIRED = "nothing required is NULL"
 
 DROP_KEY = "ALTER TABLE {0} DROP CONSTRAINT {0}_{1}_fkey; "
@@ -25,19 +26,29 @@ DROP_ARTIST_KEY = DROP_KEY.format("songplays", "artist_id")
 DROP_SONG_ARTIST_KEY = DROP_KEY.format("songs", "artist_id")
 DROP_PLAY_KEY = DROP_KEY.format("unmatched_songplays", "songplay_id")
 DROP_PRIMARY_KEY = "ALTER TABLE {0} DROP CONSTRAINT {0}_pkey CASCADE; "
+DROP_VIEW_KEY = (
+    "ALTER TABLE page_views "
+    "DROP CONSTRAINT page_views_start_time_session_id_item_in_session_page_user__key"
+)
 FIRST_PLAY = "(SELECT min(songplay_id) FROM songplays)"
 MATCHED = "(SELECT min(songplay_id) FROM songplays WHERE song_id IS NOT NULL)"
 WAITING = "(SELECT min(songplay_id) FROM unmatched_songplays)"
 
 # Check: what breaks it, and the other checks that necessarily fail with it.
 BREAKS = {
-    f"songplays: {COLUMNS}": ("ALTER TABLE songplays ADD COLUMN device text",),
+    f"songplays: {COLUMNS}": (
+        "ALTER TABLE songplays ADD COLUMN device text",
+        f"songplays: {COMMENTED}",
+    ),
     f"users: {COLUMNS}": ("ALTER TABLE users RENAME COLUMN last_name TO family_name",)
     + ("users: no text is NaN",),
     f"songs: {COLUMNS}": ("ALTER TABLE songs ALTER COLUMN year TYPE bigint",),
     f"artists: {COLUMNS}": ("ALTER TABLE artists ALTER COLUMN latitude TYPE numeric",),
     f"time: {COLUMNS}": ("ALTER TABLE time ALTER COLUMN hour TYPE smallint",),
-    f"unmatched_songplays: {COLUMNS}": ("ALTER TABLE unmatched_songplays ADD COLUMN x int",),
+    f"unmatched_songplays: {COLUMNS}": (
+        "ALTER TABLE unmatched_songplays ADD COLUMN x int",
+        f"unmatched_songplays: {COMMENTED}",
+    ),
     f"loaded_files: {COLUMNS}": ("ALTER TABLE loaded_files ALTER COLUMN seconds TYPE real",),
     f"listening: {COLUMNS}": ("ALTER VIEW listening RENAME COLUMN artist TO artist_name",),
     f"songplays: {NOT_NULL}": ("ALTER TABLE songplays ALTER COLUMN user_id DROP NOT NULL",),
@@ -198,6 +209,36 @@ BREAKS = {
     "users: level is free or paid": ("UPDATE users SET level = ''",),
     "users: gender is F or M": ("UPDATE users SET gender = 'f'",),
     "users: each has a play": ("INSERT INTO users VALUES (-1, 'Ada', 'Reyes', 'F', 'free')",),
+    "page_views: page is not that of plays": (
+        "UPDATE page_views SET page = 'NextSong' WHERE page_view_id = 1",
+    ),
+    "page_views: no text is NaN": (
+        "UPDATE page_views SET user_agent = 'NaN' WHERE page_view_id = 1",
+    ),
+    f"page_views: {COLUMNS}": (
+        "ALTER TABLE page_views ADD COLUMN device text",
+        f"page_views: {COMMENTED}",
+    ),
+    f"page_views: {NOT_NULL}": ("ALTER TABLE page_views ALTER COLUMN page DROP NOT NULL",),
+    "page_views: primary key": (DROP_PRIMARY_KEY.format("page_views"),),
+    "page_views: natural key": (DROP_VIEW_KEY,),
+    f"page_views: {REQUIRED}": (
+        "ALTER TABLE page_views ALTER COLUMN session_id DROP NOT NULL; "
+        "UPDATE page_views SET session_id = NULL WHERE page_view_id = 1",
+        f"page_views: {NOT_NULL}",
+    ),
+    "page_views: page_view_id is unique": (
+        DROP_PRIMARY_KEY.format("page_views") + "INSERT INTO page_views OVERRIDING SYSTEM VALUE "
+        "SELECT page_view_id, start_time, user_id, session_id + 1000000, item_in_session, page "
+        "FROM page_views WHERE page_view_id = 1",
+        "page_views: primary key",
+    ),
+    f"page_views: {rules.VIEW_KEY} are unique together": (
+        DROP_VIEW_KEY + "; INSERT INTO page_views (start_time, session_id, item_in_session, page) "
+        "SELECT start_time, session_id, item_in_session, page FROM page_views "
+        "WHERE user_id IS NULL LIMIT 1",
+        "page_views: natural key",
+    ),
     "time: each moment has a play": (
         "INSERT INTO time VALUES ('1970-01-01 00:00+00', 0, 1, 1, 1, 1970, 3)",
     ),
@@ -222,12 +263,27 @@ BREAKS = {
     "users: no text is NaN": ("UPDATE users SET first_name = 'nan'",),
     "artists: no text is NaN": ("UPDATE artists SET location = 'NaN'",),
 }
+BREAKS |= {
+    f"{table}: {COMMENTED}": (f"COMMENT ON COLUMN {table}.{column} IS NULL",)
+    for table, column in (
+        ("songplays", "level"),
+        ("users", "gender"),
+        ("songs", "year"),
+        ("artists", "name"),
+        ("time", "weekday"),
+        ("unmatched_songplays", "title"),
+        ("page_views", "status"),
+        ("loaded_files", "size"),
+    )
+}
+BREAKS[f"listening: {COMMENTED}"] = ("COMMENT ON VIEW listening IS NULL",)
 INSERTS = {
     "songplays": ("songplay_table_insert", rules.NATURAL_KEY),
     "users": ("user_table_insert", "user_id"),
     "songs": ("song_table_insert", "song_id"),
     "artists": ("artist_table_insert", "artist_id"),
     "time": ("time_table_insert", "start_time"),
+    "page_views": ("page_view_table_insert", rules.VIEW_KEY),
     "loaded_files": ("loaded_file_insert", "uri"),
 }
 CONFLICT_CHECK = "{}: INSERT has an ON CONFLICT clause"
@@ -322,6 +378,14 @@ def test_a_warning_is_one_orange_line_with_up_to_five_rows(cur, capsys):
     )
     assert line.endswith("\033[0m")
     assert line.count('"level":"gra\\ntis"') == 5 < rows
+
+
+@pytest.mark.parametrize(
+    "setting", ["standard_conforming_strings = off", "quote_all_identifiers = on"]
+)
+def test_the_tables_are_judged_whatever_the_settings_of_the_session(cur, setting):
+    cur.execute(f"SET LOCAL {setting}")
+    assert names_of_failures(cur) == set()
 
 
 def test_a_missing_table_hides_no_other_check(cur, capsys):

@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psycopg2
 import pytest
 from scripts import PROJECT, assert_fails_in_one_line, environment_of, run
 
 import create_tables
+from sparkify.messages import ServerError
 from sparkify.server import connect
 from sql_queries import table_names
 
@@ -264,3 +266,9 @@ def test_wrong_argument_ends_with_status_2():
     result = run("create_tables.py", "now", PGHOST="no-such-host.invalid")
     assert result.returncode == 2
     assert "unrecognized arguments: now" in result.stderr
+
+
+def test_a_server_that_is_too_old_is_told():
+    old = SimpleNamespace(server_version=14_00_23, info=SimpleNamespace(parameter_status=repr))
+    with pytest.raises(ServerError, match="is PostgreSQL 'server_version'; 15 or later is needed"):
+        create_tables.check_version(old)

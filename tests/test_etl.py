@@ -47,7 +47,7 @@ def test_a_run_says_what_it_loaded_and_a_second_adds_nothing(etl, data, cur):
     assert lines == [
         f"Loading {data} into sparkifydb on the embedded server ({folder}), row by row",
         "2 song files: 2 songs",
-        "1 log file: 2 plays, and 1 event of other pages (not loaded)",
+        "1 log file: 2 plays and 1 page view",
         "",
         "table                       rows       added",
         "songplays                      2          +2",
@@ -56,6 +56,7 @@ def test_a_run_says_what_it_loaded_and_a_second_adds_nothing(etl, data, cur):
         "artists                        1          +1",
         "time                           2          +2",
         "unmatched_songplays            1          +1",
+        "page_views                     1          +1",
         "",
         "1 of 2 plays found their song in the catalogue",
     ]

@@ -71,8 +71,52 @@ def test_what_a_line_lacks_is_null(tmp_path):
 
 
 def test_unknown_fields_are_passed_over(tmp_path):
-    records, rejects = read_log(tmp_path, [event(more={"deep": [1, None]}, itemInSession="x")])
+    records, rejects = read_log(tmp_path, [event(more={"deep": [1, None]}, registration="x")])
     assert (records, rejects) == ([expected(event(), "log")], [])
+
+
+@pytest.mark.parametrize(
+    "odd", [{"itemInSession": "x"}, {"status": 2**70}, {"method": 1}, {"auth": ["x"]}]
+)
+def test_what_only_page_views_need_may_be_anything_in_a_play(tmp_path, odd):
+    nothing = dict.fromkeys(["auth", "itemInSession", "method", "status"])
+    lines = [event(ts=1), event(**odd), event(page="Home", **odd), "bad", event(ts=2)]
+    records, rejects = read_log(tmp_path, lines)
+    assert records == [
+        expected(event(ts=1), "log"),
+        expected(event(**nothing), "log"),
+        expected(event(ts=2), "log"),
+    ]
+    assert [reject.line for reject in rejects] == [3, 4]
+
+
+def test_a_play_may_have_values_that_no_page_view_may_have(tmp_path):
+    plays = [event(status=2**40), event(itemInSession=-(2**40)), event(method="\0", auth="\0")]
+    assert read_log(tmp_path, plays) == ([expected(play, "log") for play in plays], [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"userId": "08"}, "userId is no whole number"),
+        ({"userId": "2147483648"}, "userId is out of range"),
+        ({"sessionId": None}, "sessionId is missing"),
+        ({"page": "é" * 257}, "page is longer than 256 characters"),
+        ({"itemInSession": 2**31}, "itemInSession is out of range"),
+        ({"itemInSession": "1"}, "itemInSession: number expected, string found"),
+        ({"status": -(2**31) - 1}, "status is out of range"),
+        ({"status": 404.5}, "whole number expected, 404.5 found"),
+        *(
+            ({name: "a\0"}, f"{name} holds the character U+0000, which Postgres can't store")
+            for name in ("page", "method", "auth", "level", "location", "userAgent")
+        ),
+    ],
+)
+def test_a_page_view_that_breaks_a_rule_is_set_aside(tmp_path, changes, reason):
+    view = event(page="Home") | changes
+    records, [reject] = read_log(tmp_path, [event(page="Help"), view, event()])
+    assert records == [expected(event(page="Help"), "log"), expected(event(), "log")]
+    assert (reject.line, reject.reason) == (2, reason)
 
 
 @pytest.mark.parametrize(
@@ -183,8 +227,8 @@ def test_a_bad_song_is_set_aside(tmp_path, record, reason):
     assert (records, reject.line, reject.reason) == ([expected(song(), "song")], 1, reason)
 
 
-def test_only_plays_need_a_user_a_session_and_a_level(tmp_path):
-    home = event(page="Home", userId="", sessionId=None, level=None, song="\0")
+def test_only_plays_need_a_user_and_a_level(tmp_path):
+    home = event(page="Home", userId="", level=None, status=None, song="\0", firstName="\0")
     assert read_log(tmp_path, [home]) == ([expected(home, "log")], [])
 
 

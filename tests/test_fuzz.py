@@ -45,6 +45,9 @@ FIELDS = {
         "length": float,
     },
 }
+VIEW_FIELDS = {"auth": str, "method": str, "itemInSession": int, "status": int}
+PLAY_FIELDS = FIELDS["log"]
+FIELDS["log"] = PLAY_FIELDS | VIEW_FIELDS
 KNOWN = {"song": list(song()), "log": list(event())}
 ODD_NAMES = ["x", "", "TS", "ts ", "\\u0074s", "song\\u005fid", "ts\\u0000", "\\ud800", "é", "a\tb"]
 NUMBERS = [
@@ -84,6 +87,8 @@ EDGES = {  # of what a field may hold, by name or type
     "year": ["2147483647", "2147483648", "-2147483648", "-2147483649", "null", "1999.0"],
     "page": ['"NextSong"', '"Home"', '"nextsong"', "null", '""'],
     "userId": ['"2147483647"', '"2147483648"', '"10000000000"', '"0"', '"08"', '"٨"', '""', "null"],
+    "itemInSession": ["2147483647", "2147483648", "-2147483649", "null", "1.0", '"1"'],
+    "status": ["200", "2147483648", "null", "404.0", '"404"', "{}"],
     "song_id": [f'"{"S" * 256}"', f'"{"S" * 257}"', f'"{"é" * 256}"', '""', "null", '"\\u0000"'],
     "artist_id": [f'"{"🎵" * 256}"', f'"{"é" * 257}"', '""', "null", '"\\u0000"'],
 }
@@ -94,6 +99,8 @@ BASES = {
         event(ts=1, sessionId=8),
         event(ts=2, song=None, artist=None, length=None),
         event(page="Home", userId="", level=None, sessionId=None, length=None),
+        event(page="Home", userId="", level=None, song=None, length=None, status=404),
+        event(page="Logout", ts=3, method="GET"),
     ],
 }
 
@@ -215,11 +222,25 @@ def expect(line, kind):
     huge = []
     try:
         members = parse(line, huge)
-        record = dict.fromkeys(FIELDS[kind]) | pick_fields(members, FIELDS[kind])
+        record = dict.fromkeys(FIELDS[kind]) | pick_record(members, kind)
     except ValueError:
         return None, True
     good = is_good_song(record) if kind == "song" else is_good_event(record)
     return (record, not huge) if good else (None, True)
+
+
+def pick_record(members, kind):
+    """Return the fields that count. Raises ValueError for one of a wrong type or given twice.
+
+    What only page views have is passed over where that makes it a play.
+    """
+    try:
+        return pick_fields(members, FIELDS[kind])
+    except ValueError:
+        play = pick_fields(members, PLAY_FIELDS) if kind == "log" else {}
+        if play.get("page") != "NextSong":
+            raise
+        return play
 
 
 def parse(line, huge):
@@ -286,17 +307,31 @@ def is_good_song(record):
 def is_good_event(record):
     if record["page"] is None or record["ts"] is None or not 0 <= record["ts"] <= LAST_MOMENT:
         return False
-    return record["page"] != "NextSong" or is_good_play(record)
+    if record["sessionId"] is None:
+        return False
+    return is_good_play(record) if record["page"] == "NextSong" else is_good_view(record)
 
 
 def is_good_play(record):
     return (
-        re.fullmatch("0|[1-9][0-9]{0,9}", record["userId"] or "") is not None
-        and int(record["userId"]) < 2**31
-        and record["sessionId"] is not None
+        is_user(record["userId"])
         and record["level"] is not None
-        and all(map(can_be_stored, record.values()))
+        and all(can_be_stored(record[name]) for name in PLAY_FIELDS)
     )
+
+
+def is_good_view(record):
+    stored = ("page", "userAgent", "level", "location", *VIEW_FIELDS)
+    return (
+        (not record["userId"] or is_user(record["userId"]))
+        and len(record["page"]) <= 256
+        and all(-(2**31) <= (record[name] or 0) < 2**31 for name in ("itemInSession", "status"))
+        and all(can_be_stored(record[name]) for name in stored)
+    )
+
+
+def is_user(text):
+    return re.fullmatch("0|[1-9][0-9]{0,9}", text or "") is not None and int(text) < 2**31
 
 
 def can_be_stored(value):
@@ -412,14 +447,15 @@ def load_in_every_way(cur, conn, paths, block_bytes, rejects):
 
 
 def keys_of(tables):
-    """Return the keys of the songs, and those of the plays without their time."""
+    """Return the keys of the songs, those of the plays without their time, and the pages."""
     plays = {(user, session) for _, user, *_, session, _, _ in tables["songplays"]}
-    return {row[0] for row in tables["songs"]}, plays
+    views = {(user, session, page) for _, user, session, _, page, *_ in tables["page_views"]}
+    return {row[0] for row in tables["songs"]}, plays, views
 
 
 def expected_keys(contents, rejects):
     """Return what keys_of must return, by the oracle; it may be unsure of what is no reject."""
-    songs, plays = set(), set()
+    songs, plays, views = set(), set(), set()
     for kind, path, content in contents:
         aside = {entry["line"] for entry in rejects if entry["file"] == path}
         for number, line in lines_of(content).items():
@@ -431,7 +467,10 @@ def expected_keys(contents, rejects):
                 songs.add(record["song_id"])
             elif record["page"] == "NextSong":
                 plays.add((int(record["userId"]), record["sessionId"]))
-    return songs, plays
+            else:
+                user = int(record["userId"]) if record["userId"] else None
+                views.add((user, record["sessionId"], record["page"]))
+    return songs, plays, views
 
 
 @pytest.mark.parametrize("time", range(TIMES))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import psycopg2
 import pytest
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
-from records import event, load_file, read_tables, song, write_data, write_lines
+from records import event, load_file, moment, read_tables, song, write_data, write_lines
 
 import etl
 from sparkify import blocks, extract, messages, server
@@ -36,13 +36,16 @@ def load(conn, cur, tmp_path, loader):
 
 def test_a_song_and_its_play_fill_every_table(load):
     load(song())
-    assert load(event(), event(page="Home", ts=1)) == {
+    assert load(event(), event(page="Home", ts=1, status=404, method="GET")) == {
         "songplays": [(*PLAYED, "SO1", "AR1", *WHERE_AND_HOW)],
         "users": [(8, "Ada", "Reyes", "F", "free")],
         "songs": [("SO1", "Slow River", "AR1", 1999, 218.93179)],
         "artists": [("AR1", "The Ferrymen", "Memphis, TN", 35.14968, -90.04892)],
         "time": [(MOMENT, 21, 1, 44, 11, 2018, 3)],
         "unmatched_songplays": [],
+        "page_views": [
+            (moment(1), 8, 7, 0, "Home", "GET", 404, "Logged In", "free", *WHERE_AND_HOW[1:])
+        ],
     }
 
 
@@ -144,7 +147,7 @@ def test_the_more_complete_song_and_artist_stay(load):
     assert load(song(artist_latitude=None)) == {
         "songs": [("SO1", "Slow River", "AR1", 1999, 218.93179)],
         "artists": [("AR1", "The Ferrymen", "Memphis, TN", 35.14968, -90.04892)],
-    } | {name: [] for name in ("songplays", "users", "time", "unmatched_songplays")}
+    } | {name: [] for name in ("songplays", "users", "time", "unmatched_songplays", "page_views")}
 
 
 def test_users_are_as_of_their_latest_play_also_when_an_older_file_comes_later(load):
@@ -177,6 +180,36 @@ def test_a_better_record_of_a_stored_play_replaces_it(load):
     tables = load(event())
     assert tables["songplays"] == [(*PLAYED, "SO1", "AR1", *WHERE_AND_HOW)]
     assert tables["unmatched_songplays"] == []
+
+
+HOME = {"page": "Home", "status": 200, "method": "GET"}
+VIEWED = (MOMENT, 8, 7, 0, "Home", "GET", 200, "Logged In", "free", *WHERE_AND_HOW[1:])
+
+
+def test_a_page_view_logged_twice_is_one_and_the_more_complete_record_counts(load):
+    better, worse = event(**HOME), event(**HOME | {"location": None, "status": 404})
+    assert load(better, worse, better)["page_views"] == [VIEWED]
+    assert load(worse)["page_views"] == [VIEWED]
+    greater = load(event(**HOME | {"status": 307}))
+    assert [view[6] for view in greater["page_views"]] == [307]
+    assert [view[6] for view in load(better)["page_views"]] == [307]
+
+
+def test_page_views_are_told_apart_by_all_that_says_which_one_it_is(load):
+    home = event(**HOME)
+    others = [
+        home | {"ts": 1},
+        home | {"sessionId": 8},
+        home | {"userId": "9"},
+        home | {"userId": ""},
+        home | {"itemInSession": 1},
+        home | {"itemInSession": None},
+        home | {"page": "Help"},
+    ]
+    assert len(load(home, *others)["page_views"]) == 8
+    tables = load(*others, home)
+    assert len(tables["page_views"]) == 8
+    assert (tables["songplays"], tables["users"], tables["time"]) == ([], [], [])
 
 
 def load_at_once(conn, load_first, load_second):
@@ -217,9 +250,9 @@ def test_process_data_loads_a_folder_and_again_changes_nothing(conn, cur, tmp_pa
     snapshots = []
     for _ in range(2):
         tally = etl.process_data(cur, conn, data / "song_data", etl.process_song_file)
-        assert (tally.files, tally.loaded) == (5, 5)
+        assert (tally.files, tally.records) == (5, 5)
         tally = etl.process_data(cur, conn, str(data / "log_data"), etl.process_log_file)
-        assert (tally.files, tally.records, tally.loaded) == (1, 50, 50)
+        assert (tally.files, tally.records, tally.page_views) == (1, 50, 0)
         snapshots.append(read_tables(cur))
     assert snapshots[0] == snapshots[1]
     assert len(snapshots[0]["unmatched_songplays"]) == 14
@@ -233,8 +266,9 @@ def test_process_data_loads_a_folder_and_again_changes_nothing(conn, cur, tmp_pa
 def test_repeated_lines_are_counted_as_what_they_are(cur, tmp_path):
     path = write_lines(tmp_path / "log.json", [event(), event(page="Home")] * 3)
     outcome = etl.process_log_file(cur, path)
-    assert (outcome.records, outcome.loaded, outcome.rejects) == (6, 3, [])
-    assert len(read_tables(cur)["songplays"]) == 1
+    assert (outcome.records, outcome.page_views, outcome.rejects) == (6, 3, [])
+    tables = read_tables(cur)
+    assert (len(tables["songplays"]), len(tables["page_views"])) == (1, 1)
 
 
 def test_a_file_of_several_blocks_is_one_transaction(conn, cur, tmp_path, monkeypatch):
@@ -276,7 +310,7 @@ def test_a_failed_statement_leaves_the_connection_usable(conn, cur, tmp_path):
         etl.process_log_file(cur, path)
     conn.rollback()
     cur.execute("ALTER TABLE songplays DROP CONSTRAINT none")
-    assert etl.process_log_file(cur, path).loaded == 20
+    assert etl.process_log_file(cur, path).records == 20
 
 
 def test_the_song_lookup_uses_an_index(cur):

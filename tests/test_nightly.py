@@ -170,8 +170,8 @@ def test_a_file_that_grew_is_read_again_whole(night, data, tables, expect, recor
     append(grown, event(ts=5, level="paid"), "bad")
     status, output, _ = night(data, "--load", loader)
     assert status == 3
-    assert "0 song files: 0 songs\n1 log file: 3 plays, and 1 event of other pages" in output
-    assert recorded()["events.json"] == [grown.stat().st_size, 3, 1]
+    assert "0 song files: 0 songs\n1 log file: 3 plays and 1 page view\n" in output
+    assert recorded()["events.json"] == [grown.stat().st_size, 4, 1]
     assert len(recorded()) == 4
     found = tables()
     assert found == expect(data)
@@ -761,7 +761,7 @@ def test_lines_that_were_corrected_are_loaded_and_the_others_kept(
     rejects.chmod(0o640)
     status, output, errors = night("--retry", rejects)
     assert (status, errors) == (3, [])
-    assert "2 lines are good now: 2 songs and plays loaded" in output
+    assert "2 lines are good now, and loaded" in output
     assert f"3 lines are still set aside: see {rejects}" in output
     text = json.dumps(event(ts=52, sessionId=None))
     changed = {"line": 3, "reason": "sessionId is missing", "text": text}
@@ -906,7 +906,7 @@ def test_a_log_for_machines(night, data, loader, tmp_path):
     assert datetime.fromisoformat(loaded.pop("modified")).timestamp() == pytest.approx(modified)
     assert loaded == {
         **{"event": "file", "status": "loaded", "uri": str(path), "kind": "log"},
-        **{"size": path.stat().st_size, "records": 3, "loaded": 2, "set_aside": 1},
+        **{"size": path.stat().st_size, "records": 3, "loaded": 3, "page_views": 1, "set_aside": 1},
     }
     assert by_uri[str(missing)] == {
         **{"event": "file", "status": "unreadable", "uri": str(missing)},
@@ -915,10 +915,10 @@ def test_a_log_for_machines(night, data, loader, tmp_path):
     assert last == {
         **{"event": "run", "exit_status": 3, "data": str(data), "loader": loader},
         **{"rejects": "rejected.jsonl", "files": 4, "unchanged": 0, "unreadable": 1},
-        **{"records": 7, "loaded": 6, "set_aside": 1},
+        **{"records": 7, "loaded": 7, "page_views": 1, "set_aside": 1},
         "added": {
             **{"songplays": 4, "users": 2, "songs": 2, "artists": 2, "time": 4},
-            "unmatched_songplays": 1,
+            **{"unmatched_songplays": 1, "page_views": 1},
         },
     }
     assert "1 line was set aside: see rejected.jsonl" in errors

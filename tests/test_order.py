@@ -41,13 +41,28 @@ plays = st.builds(
     artist=names,
     length=st.sampled_from([9.5] * 5 + [10.25, None]),
 )
+views = st.builds(
+    event,
+    ts=st.sampled_from([1, 2]),
+    userId=st.sampled_from(["", "1", None]),
+    sessionId=st.sampled_from([1, 2]),
+    itemInSession=st.sampled_from([None, 0]),
+    page=st.sampled_from(["Home", "é"]),
+    method=st.sampled_from([None, "GET", "PUT"]),
+    status=st.sampled_from([None, 200, 1000]),
+    auth=st.sampled_from([None, "Logged In"]),
+    level=st.sampled_from([None, "free"]),
+    location=maybe_words,
+    userAgent=maybe_words,
+)
 
 
 @settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_tables_depend_on_the_set_of_records_only(conn, cur, tmp_path, data):
     some_songs = data.draw(st.lists(songs, min_size=2, max_size=8))
-    records = some_songs + data.draw(st.lists(plays, min_size=2, max_size=8))
+    some_plays = data.draw(st.lists(plays, min_size=2, max_size=8))
+    records = some_songs + some_plays + data.draw(st.lists(views, max_size=8))
     dealt = data.draw(st.permutations(records + data.draw(st.lists(st.sampled_from(records)))))
     file_sizes = st.lists(st.integers(1, 5), min_size=len(dealt), max_size=len(dealt))
     try:
@@ -78,11 +93,12 @@ def write_files(folder, records, sizes):
 
 
 def tables_of(records):
-    events = [record for record in records if "song_id" not in record]
+    logged = [record for record in records if "song_id" not in record]
+    events = [event for event in logged if event["page"] == "NextSong"]
     catalogue = [record for record in records if "song_id" in record]
     artists = best_by("artist_id", catalogue, ["artist_location:", "artist_latitude"], ARTIST)
     titles = best_by("song_id", catalogue, ["year:0"], ["title", "artist_id", "year", "duration"])
-    logged = best_by("userId ts sessionId", events, PLAY_FACTS, PLAY)
+    plays_by_key = best_by("userId ts sessionId", events, PLAY_FACTS, PLAY)
     fitting = {
         (s["title"], artists[s["artist_id"]]["artist_name"], s["duration"]): s
         for _, s in sorted(titles.items(), reverse=True)
@@ -92,7 +108,7 @@ def tables_of(records):
         if e["ts"] == max(other["ts"] for other in events if other["userId"] == e["userId"]):
             latest.setdefault(e["userId"], []).append(e)
     rows = {name: [] for name in ("songplays", "unmatched_songplays")}
-    for _, e in sorted(logged.items(), key=lambda item: (item[0][0], item[0][1], item[0][2])):
+    for _, e in sorted(plays_by_key.items(), key=lambda item: (item[0][0], item[0][1], item[0][2])):
         s = fitting.get((e["song"], e["artist"], e["length"]), {"song_id": None, "artist_id": None})
         start_time = moment(e["ts"])
         rows["songplays"].append(
@@ -103,6 +119,7 @@ def tables_of(records):
             key = (int(e["userId"]), start_time, e["sessionId"])
             rows["unmatched_songplays"].append((*key, e["song"], e["artist"], e["length"]))
     return rows | {
+        "page_views": views_of([event for event in logged if event["page"] != "NextSong"]),
         "users": [
             (int(user), *(best(rivals, USER_FACTS, USER)[name] for name in USER))
             for user, rivals in sorted(latest.items())
@@ -118,6 +135,19 @@ def tables_of(records):
     }
 
 
+def views_of(events):
+    events = [event | {"userId": event["userId"] or None} for event in events]
+    found = best_by("ts sessionId itemInSession page userId", events, VIEW, VIEW)
+
+    return [
+        (moment(ts), user and int(user), session, number, page, *(view[name] for name in VIEW))
+        for (ts, session, number, page, user), view in sorted(
+            found.items(), key=lambda item: [(v is None, v or 0) for v in item[0]]
+        )
+    ]
+
+
+VIEW = ["method", "status", "auth", "level", "location", "userAgent"]
 ARTIST = ["artist_name", "artist_location", "artist_latitude", "artist_longitude"]
 USER = ["firstName", "lastName", "gender", "level"]
 USER_FACTS = ["firstName", "lastName", "gender"]

@@ -125,6 +125,7 @@ def data(tmp_path):
     folder = write_data(tmp_path / "first", songs, events)
     songs = [song(title="Slow River (Live)"), song(song_id="SO3", title="Later")]
     events = [event(ts=2, song="Later"), event(ts=3, level="paid"), event(ts=4, userId="9")]
+    events += [event(page="Home"), event(page="Home", status=404)]
     return folder, write_data(tmp_path / "second", songs, events)
 
 
@@ -153,7 +154,7 @@ def test_the_loader_loads_what_the_owner_does(filled, data, loader):
 @pytest.mark.parametrize("loader", ["rows", "copy"])
 def test_the_loader_finds_nothing_new_and_reads_all_again(filled, data, loader):
     assert "\nNothing new\n" in load(data[1], "--load", loader)
-    assert load(data[1], "--load", loader, "--all").count("  +0\n") == 6
+    assert load(data[1], "--load", loader, "--all").count("  +0\n") == 7
 
 
 def test_the_loader_leaves_the_keys_of_empty_tables_alone(tables, data):

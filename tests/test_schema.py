@@ -48,6 +48,17 @@ COLUMNS = {
         "artist": "text",
         "duration": "double precision",
     },
+    "page_views": {
+        "page_view_id": "bigint NOT NULL",
+        "start_time": "timestamp with time zone NOT NULL",
+        "user_id": "integer",
+        "session_id": "bigint NOT NULL",
+        "item_in_session": "integer",
+        "page": "text NOT NULL",
+        "method": "text",
+        "status": "integer",
+        **dict.fromkeys(("auth", "level", "location", "user_agent"), "text"),
+    },
     "loaded_files": {
         "uri": "text NOT NULL",
         "kind": "text NOT NULL",
@@ -75,6 +86,11 @@ CONSTRAINTS = {
     (
         "unmatched_songplays",
         "FOREIGN KEY (songplay_id) REFERENCES songplays(songplay_id) ON DELETE CASCADE",
+    ),
+    ("page_views", "PRIMARY KEY (page_view_id)"),
+    (
+        "page_views",
+        "UNIQUE NULLS NOT DISTINCT (start_time, session_id, item_in_session, page, user_id)",
     ),
     ("loaded_files", "PRIMARY KEY (uri)"),
 }
@@ -109,6 +125,7 @@ def test_keys_are_there(cur):
         ("songs", "title"),
         ("songs", "artist_id"),
         ("unmatched_songplays", "title"),
+        ("page_views", "start_time"),
     ],
 )
 def test_an_index_serves_the_column(cur, table, first_column):
@@ -127,7 +144,7 @@ def test_songplay_ids_are_generated(cur):
 
 def test_each_create_statement_opens_with_its_grain():
     creates = [query for query in sql_queries.create_table_queries if "CREATE TABLE" in query]
-    assert len(creates) == 7
+    assert len(creates) == 8
     for query in creates:
         assert query.strip().startswith("-- One row per ")
 

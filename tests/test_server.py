@@ -583,3 +583,21 @@ def test_ctrl_c_while_connecting_is_no_traceback(command, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [__main__.__file__, command])
     assert __main__.main() == 130
     assert capsys.readouterr().err == "sparkify: interrupted\n"
+
+
+@pytest.mark.parametrize("how", ["PGTZ", "role"])
+def test_sessions_are_in_utc_whatever_the_user_or_the_role_says(tcp, how):
+    assert run("create_tables.py", **tcp).returncode == 0
+    variables = {"PGTZ": "US/Pacific"} if how == "PGTZ" else {}
+    setting = "SET timezone TO 'US/Pacific'" if how == "role" else "RESET timezone"
+    psql(f"ALTER ROLE CURRENT_USER {setting}", **tcp)
+    code = "from sparkify import server; c = server.connect().cursor(); "
+    code += "c.execute('SHOW timezone'); print(c.fetchone()[0])"
+    try:
+        assert psql("SHOW timezone", **tcp | variables) == "UTC"
+        environment = environment_of(**tcp | variables)
+        command = [sys.executable, "-c", code]
+        result = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True)
+        assert (result.stdout.strip(), result.stderr) == (b"UTC", b"")
+    finally:
+        psql("ALTER ROLE CURRENT_USER RESET timezone", **tcp)

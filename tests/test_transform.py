@@ -100,9 +100,24 @@ def test_plays_that_share_user_and_moment_go_in_different_rounds():
     assert [part["session_id"].tolist() for part in rounds] == [[1, 7], [2], [1]]
 
 
-def test_no_plays_give_no_part():
-    plays = transform.transform_plays(events_frame(event(page="Home")))
-    assert transform.transform_log_records(plays) == []
+def test_events_give_their_rows_in_rounds():
+    a, b = event(sessionId=1), event(sessionId=2)
+    home = event(page="Home", userId="", itemInSession=None, method="GET", status=404, level=None)
+    first, second = transform.transform_log_records(events_frame(a, home, b))
+    assert [len(rows(frame)) for frame in first] == [1, 1, 1, 1]
+    assert [len(rows(frame)) for frame in second] == [1, 1, 1, 0]
+    assert rows(first[3]) == [
+        (
+            *("2018-11-01 21:01:46.796Z", None, 7, None, "Home", "GET", 404, "Logged In", None),
+            *("Tampa-St. Petersburg-Clearwater, FL", '"Mozilla/5.0 (X11; Linux x86_64)"'),
+        )
+    ]
+
+
+def test_page_views_need_no_plays():
+    [tables] = transform.transform_log_records(events_frame(event(page="Home")))
+    assert [len(rows(frame)) for frame in tables] == [0, 0, 0, 1]
+    assert rows(tables[3])[0][1] == 8
 
 
 def test_pieces_of_a_block_are_kept_apart():
