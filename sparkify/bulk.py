@@ -99,6 +99,12 @@ song_staging_copy = "COPY staged_songs FROM STDIN (FORMAT binary)"
 time_staging_copy = "COPY staged_time FROM STDIN (FORMAT binary)"
 user_staging_copy = "COPY staged_users FROM STDIN (FORMAT binary)"
 songplay_staging_copy = "COPY staged_songplays FROM STDIN (FORMAT binary)"
+page_view_table_copy = """
+COPY page_views (
+    start_time, user_id, session_id, item_in_session, page, method, status, auth, level, location,
+    user_agent
+) FROM STDIN (FORMAT binary)
+"""
 page_view_staging_copy = "COPY staged_page_views FROM STDIN (FORMAT binary)"
 file_staging_copy = "COPY staged_files FROM STDIN (FORMAT binary)"
 time_table_copy = """
@@ -355,8 +361,9 @@ class CopyLoader:
             self.cur.execute(staged_catalogue_delete)
 
     def load_log(self, moments, users, plays, page_views):
-        """Stage what a log holds, all of it encoded; or store moments and plays at once."""
-        copy(self.cur, page_view_staging_copy, page_views)
+        """Stage what a log holds, all of it encoded; or store it at once, but for users."""
+        statement = page_view_table_copy if self.restoring else page_view_staging_copy
+        copy(self.cur, statement, page_views)
         if len(plays):
             self.load_plays(moments, users, plays)
 
@@ -407,7 +414,6 @@ class CopyLoader:
         """Insert what is staged, and restore what was dropped."""
         self.cur.execute(time_merge)
         self.cur.execute(user_merge)
-        self.cur.execute(page_view_merge)
         if self.restoring:
             self.cur.execute(songplay_id_set, (self.next_id,))
             restore_constraints(self.cur, self.restoring)
@@ -415,6 +421,7 @@ class CopyLoader:
             self.cur.execute(tables_analyze)
         else:
             self.merge_plays()
+            self.cur.execute(page_view_merge)
 
     def record_files(self, outcomes):
         """Note the files of Outcomes as loaded."""

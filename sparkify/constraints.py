@@ -6,12 +6,12 @@ import psycopg2
 
 from sparkify.load import fetch_value, savepoint_rollback, savepoint_set
 from sparkify.locks import lock_timeout_reset, lock_timeout_set
-from sql_queries import PLAY_RANK, best_first
+from sql_queries import PLAY_RANK, VIEW_RANK, best_first
 
 PATIENCE_SECONDS = 2  # to wait for those who read empty tables
 LOCK_TIMEOUT = "500ms"  # less than what Postgres takes to find a deadlock
-PLAY_TABLES = ["songplays", "time", "unmatched_songplays"]
-STAR_SCHEMA = [*PLAY_TABLES, "users", "songs", "artists"]
+FACT_TABLES = ["songplays", "time", "unmatched_songplays", "page_views"]
+STAR_SCHEMA = [*FACT_TABLES, "users", "songs", "artists"]
 
 tables_are_empty_select = """
 SELECT NOT EXISTS (SELECT FROM songplays)
@@ -20,11 +20,12 @@ SELECT NOT EXISTS (SELECT FROM songplays)
    AND NOT EXISTS (SELECT FROM artists)
    AND NOT EXISTS (SELECT FROM time)
    AND NOT EXISTS (SELECT FROM unmatched_songplays)
+   AND NOT EXISTS (SELECT FROM page_views)
 """
 
 tables_lock = """
-LOCK TABLE songplays, users, songs, artists, time, unmatched_songplays IN ACCESS EXCLUSIVE MODE
-NOWAIT
+LOCK TABLE songplays, users, songs, artists, time, unmatched_songplays, page_views
+IN ACCESS EXCLUSIVE MODE NOWAIT
 """
 
 # How to drop and how to restore what slows COPY down, in the order of restoring: the keys and
@@ -67,7 +68,7 @@ SELECT EXISTS (
     SELECT FROM pg_index
     JOIN pg_class ON pg_class.oid = pg_index.indexrelid
     LEFT JOIN pg_constraint ON pg_constraint.conindid = pg_index.indexrelid
-    WHERE indrelid IN ('songplays'::regclass, 'time'::regclass, 'unmatched_songplays'::regclass)
+    WHERE indrelid = ANY(%s::regclass[])
       AND (
           indisreplident
           OR indisclustered
@@ -100,6 +101,20 @@ DELETE FROM unmatched_songplays
 WHERE NOT EXISTS (
     SELECT FROM songplays WHERE songplays.songplay_id = unmatched_songplays.songplay_id
 )
+"""
+
+duplicate_page_views_delete = f"""
+WITH ranked AS (
+    SELECT page_view_id,
+           row_number() OVER (
+               PARTITION BY start_time, session_id, item_in_session, page, user_id
+               ORDER BY {best_first("page_views", *VIEW_RANK)}, page_view_id
+           ) AS place
+    FROM page_views
+)
+DELETE FROM page_views
+USING ranked
+WHERE page_views.page_view_id = ranked.page_view_id AND ranked.place > 1
 """
 
 duplicate_time_delete = """
@@ -141,10 +156,11 @@ CANNOT_ALTER = (
 
 def drop_constraints_of_locked_tables(cur):
     """Drop what slows COPY down and return how to restore it; nothing if that can't be done."""
-    if not fetch_value(cur, tables_are_empty_select) or fetch_value(cur, marked_indexes_select):
+    are_empty = fetch_value(cur, tables_are_empty_select)
+    if not are_empty or fetch_value(cur, marked_indexes_select, (FACT_TABLES,)):
         cur.execute(savepoint_rollback)
         return []
-    restoring = drop_keys(cur, PLAY_TABLES, STAR_SCHEMA)
+    restoring = drop_keys(cur, FACT_TABLES, STAR_SCHEMA)
     cur.execute(lock_timeout_reset)
     return restoring
 
@@ -173,5 +189,6 @@ def restore_constraints(cur, statements):
         cur.execute(duplicate_songplays_delete)
         cur.execute(duplicate_unmatched_delete)
         cur.execute(duplicate_time_delete)
+        cur.execute(duplicate_page_views_delete)
         for statement in statements:
             cur.execute(statement)

@@ -55,16 +55,21 @@ PLAY_COLUMNS = {
     "userId": "user_id",
     "firstName": "first_name",
     "lastName": "last_name",
+    "gender": "gender",
+    "level": "level",
     "sessionId": "session_id",
+    "location": "location",
     "userAgent": "user_agent",
     "song": "title",
+    "artist": "artist",
     "length": "duration",
 }
 
 
 def transform_plays(events):
     """Return the plays among the events: the NextSong ones, with the schema's names and types."""
-    plays = events[events["page"] == "NextSong"].rename(columns=PLAY_COLUMNS)
+    plays = events.loc[events["page"] == "NextSong", ["piece", *PLAY_COLUMNS]]
+    plays = plays.rename(columns=PLAY_COLUMNS)
     return plays.assign(
         start_time=plays["start_time"].astype("timestamp[ms, tz=UTC][pyarrow]"),
         user_id=plays["user_id"].astype("int32[pyarrow]"),

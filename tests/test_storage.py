@@ -62,6 +62,7 @@ ROWS = {
     "artists": 1,
     "time": 1204,
     "unmatched_songplays": 1,
+    "page_views": 1,
 }
 BAD_LINES = [
     ("log_data/2018/11 é/b&c=d.json", 2),
