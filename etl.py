@@ -92,7 +92,8 @@ def process_data(cur, conn, filepath, func, rejects=rejects.FILE, strict=False):
     [kind] = [kind for kind, process in PROCESS.items() if process is func]
     tallies = report.make_tallies([kind], rejects, strict)
     files = list_files(kind, os.path.abspath(filepath), tallies[kind].leave_out)
-    load_rows(cur, conn, report.show_progress(deferred.blocks.read_blocks(files), files), tallies)
+    with deferred.readers.open_reader(files) as read:
+        load_rows(cur, conn, read(files), tallies)
     return tallies[kind]
 
 
@@ -204,9 +205,11 @@ def choose_loader(wanted, files):
 
 def load_files(cur, conn, files, how, storage, scheduler, tallies):
     """Read the files, transform and load them, and return row counts."""
-    with deferred.readers.open_blocks(files, storage, how == "copy", scheduler) as blocks:
-        load = deferred.bulk.load_copy if how == "copy" else load_rows
-        return load(cur, conn, report.show_progress(blocks, files), tallies)
+    deferred.readers.spare_memory()
+    with deferred.readers.open_reader(files, storage, how == "copy", scheduler) as read:
+        if how == "copy":
+            return deferred.bulk.load_copy(cur, conn, files, read, tallies)
+        return load_rows(cur, conn, read(files), tallies)
 
 
 def retry(cur, conn, path, log):

@@ -352,7 +352,11 @@ VALUES (
 ){LOADED_FILE_CONFLICT}
 """
 
-loaded_files_select = "SELECT uri, size, modified FROM loaded_files"
+# Times in microseconds since 1970.
+loaded_files_select = """
+SELECT uri, size, (extract(epoch FROM modified) * 1000000)::bigint AS modified
+FROM loaded_files
+"""
 
 # SELECT
 

@@ -9,6 +9,7 @@ import itertools
 import os
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
@@ -50,7 +51,7 @@ class Outcome:
             "uri": stored_uri(self.file.uri) if as_stored else self.file.uri,
             "kind": self.file.kind,
             "size": self.file.size,
-            "modified": self.file.modified,
+            "modified": datetime.fromtimestamp(0, UTC) + timedelta(microseconds=self.file.modified),
             "records": self.records,
             "loaded": self.records,
             "page_views": self.page_views,
@@ -93,10 +94,10 @@ def plan_blocks(files):
 # Read a block
 
 
-def read_block(files, storage, encode=False):
-    """Return Files of one kind as a Block, ready to be loaded row by row or, encoded, by COPY."""
+def read_block(files, storage, target=None, catalogue=None):
+    """Return Files of one kind as a Block, ready to be loaded row by row or by COPY to a target."""
     texts, errors = zip(*(try_to_read(file, storage) for file in files), strict=True)
-    return make_block(files, texts, errors, encode)
+    return make_block(files, texts, errors, target, catalogue)
 
 
 def try_to_read(file, storage):
@@ -129,7 +130,7 @@ def seek_line(stream, position, limit=-1):
     return stream.tell()
 
 
-def make_block(files, texts, errors, encode=False):
+def make_block(files, texts, errors, target=None, catalogue=None):
     """Return the texts of Files of one kind as a Block, with rejects numbered as in their text."""
     kind = files[0].kind
     records, faults = extract(texts, kind)
@@ -140,7 +141,8 @@ def make_block(files, texts, errors, encode=False):
     views = records[records["page"] != "NextSong"] if kind == "log" else records[:0]
     counts = count_rows(records, len(files)), count_rows(views, len(files))
     outcomes = itertools.starmap(Outcome, zip(files, *counts, rejects, errors, strict=True))
-    rounds = (ENCODINGS if encode else TRANSFORMS)[kind](records)
+    encode, transform = ENCODINGS[kind], TRANSFORMS[kind]
+    rounds = encode(records, target, catalogue) if target else transform(records)
     line_ends = int(np.count_nonzero(np.frombuffer(texts[0], np.uint8) == ord("\n")))
     return Block(rounds, list(outcomes), sum(map(len, texts)), line_ends)
 
@@ -153,15 +155,16 @@ def count_rows(frame, pieces):
 # Read all blocks, ahead of their loading
 
 
-def read_blocks(files, storage=None, encode=False, executor=None, ahead=0):
+def read_blocks(files, storage=None, target=None, catalogue=None, executor=None, ahead=0):
     """Yield the Blocks of Files, in order, with rejects numbered as in their file.
 
-    A Block is of one kind of file. An executor reads up to `ahead` of them while others are being
-    loaded.
+    They are for loading row by row or, encoded, for COPY to a `target`: "table" or "staging"; logs
+    need the catalogue then, to find their songs in. An executor reads up to `ahead` of them while
+    others are being loaded.
     """
     kinds = (group for _, group in itertools.groupby(files, key=attrgetter("kind")))
     blocks = (block for group in kinds for block in plan_blocks(group))
-    plan = ((block, storage or LocalStorage(), encode) for block in blocks)
+    plan = ((block, storage or LocalStorage(), target, catalogue) for block in blocks)
     lines_before = 0
     for block in read_ahead(read_block, plan, executor, ahead):
         if block.outcomes[0].file.start == 0:

@@ -3,22 +3,27 @@
 import io
 import itertools
 import time
+from operator import attrgetter
 
+import numpy as np
 import psycopg2
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sparkify.constraints import drop_constraints, restore_constraints
 from sparkify.encode import (
+    CATALOGUE_SCHEMA,
+    STAGING,
+    TABLE,
     complete_rows,
     encode_column,
     encode_rows,
     encode_stream,
-    split_name,
+    join_fields,
+    make_catalogue,
 )
 from sparkify.files import UnreadableFile
 from sparkify.load import (
-    fetch_songs,
     fetch_value,
     rematched_plays,
     savepoint_rollback,
@@ -46,6 +51,7 @@ from sql_queries import (
 )
 
 COPY_BYTES = 1 << 20  # that are handed to libpq together
+SONGS = 20_000  # of the catalogue that are fetched together
 
 # Rows arrive in staging tables; what the conflict rules let pass is then inserted from there. Only
 # plays of which no table holds any yet go straight to their tables.
@@ -220,12 +226,27 @@ tables_analyze = """
 ANALYZE songplays, users, songs, artists, time, unmatched_songplays, page_views
 """
 
+# What logs call the songs: of several that they call the same, the smallest song_id.
+catalogue_songs_select = """
+SELECT DISTINCT ON (songs.title COLLATE "C", artists.name COLLATE "C", songs.duration)
+       songs.title,
+       artists.name,
+       songs.duration,
+       songs.song_id,
+       songs.artist_id
+FROM songs
+JOIN artists USING (artist_id)
+ORDER BY songs.title COLLATE "C", artists.name COLLATE "C", songs.duration,
+         songs.song_id COLLATE "C"
+"""
+exact_numbers_set = "SET LOCAL extra_float_digits = 3"
+
 next_songplay_select = "SELECT nextval(pg_get_serial_sequence('songplays', 'songplay_id'))"
 songplay_id_set = "SELECT setval(pg_get_serial_sequence('songplays', 'songplay_id'), %s)"
 
 
-def load_copy(cur, conn, blocks, tallies):
-    """Load Blocks, commit and return row counts. Raises LoadError.
+def load_copy(cur, conn, files, read, tallies):
+    """Load Files, whose Blocks `read` yields, commit and return row counts. Raises LoadError.
 
     Rows are counted before the commit: the first to read a row after it marks that row, on disk, as
     committed (its hint bits: https://wiki.postgresql.org/wiki/Hint_Bits).
@@ -235,8 +256,8 @@ def load_copy(cur, conn, blocks, tallies):
             loader = CopyLoader(cur)
             outcomes = [
                 outcome
-                for _, blocks_of_file in itertools.groupby(blocks, key=name_first)
-                for outcome in copy_blocks(loader, blocks_of_file, tallies)
+                for blocks in read_in_turn(loader, files, read)
+                for outcome in copy_blocks(loader, blocks, tallies)
             ]
             started = time.monotonic()
             loader.finish()
@@ -252,6 +273,18 @@ def load_copy(cur, conn, blocks, tallies):
     for outcome in outcomes:
         tallies[outcome.file.kind].count_loaded(outcome)
     return counts
+
+
+def read_in_turn(loader, files, read):
+    """Yield the Blocks of several small Files, or of a large one, songs before logs.
+
+    When the first log is read, the songs are all in their table: that is the catalogue.
+    """
+    for kind, files_of_kind in itertools.groupby(files, key=attrgetter("kind")):
+        catalogue = fetch_catalogue(loader.cur) if kind == "log" else None
+        blocks = read(list(files_of_kind), loader.target, catalogue)
+        for _, blocks_of_file in itertools.groupby(blocks, key=name_first):
+            yield blocks_of_file
 
 
 def name_first(block):
@@ -302,9 +335,6 @@ def copy_block(loader, block, leave_out):
 
 
 NO_MOMENTS = pa.array([], pa.int64())
-NO_SONGS = pa.schema(
-    {"name": pa.string(), "song_id": pa.binary(), "artist_id": pa.binary()}
-).empty_table()
 FILE_SCHEMA = pa.schema(
     {
         "uri": pa.string(),
@@ -329,9 +359,9 @@ class CopyLoader:
     def __init__(self, cur):
         wait_for_turn(cur, load_lock_select)
         self.cur = cur
-        self.songs = NO_SONGS  # the ids, encoded, of what logs call a song
         self.moments = NO_MOMENTS  # of the block before
         self.restoring = drop_constraints(cur)
+        self.target = TABLE if self.restoring else STAGING
         self.next_id = fetch_value(cur, next_songplay_select) if self.restoring else None
         for query in staging_table_queries:
             cur.execute(query)
@@ -360,24 +390,17 @@ class CopyLoader:
             self.cur.execute(song_merge)
             self.cur.execute(staged_catalogue_delete)
 
-    def load_log(self, moments, users, plays, page_views):
+    def load_log(self, moments, users, plays, unmatched, page_views):
         """Stage what a log holds, all of it encoded; or store it at once, but for users."""
-        statement = page_view_table_copy if self.restoring else page_view_staging_copy
-        copy(self.cur, statement, page_views)
-        if len(plays):
-            self.load_plays(moments, users, plays)
-
-    def load_plays(self, moments, users, plays):
-        """Stage time, users and plays; or store moments and plays at once."""
         copy(self.cur, user_staging_copy, users)
-        song_id, artist_id = self.encode_song_ids(plays["song"])
-        if self.restoring:
+        if self.target == TABLE:
             self.store_moments(moments)
-            self.store_plays(plays["play"], plays["logged"], song_id, artist_id)
+            self.store_plays(plays, unmatched)
+            copy(self.cur, page_view_table_copy, page_views)
         else:
             copy(self.cur, time_staging_copy, moments["row"])
-            rows = complete_rows([plays["play"], plays["logged"], song_id, artist_id], 11)
-            copy(self.cur, songplay_staging_copy, rows)
+            copy(self.cur, songplay_staging_copy, plays)
+            copy(self.cur, page_view_staging_copy, page_views)
 
     def store_moments(self, moments):
         """COPY moments to their table, but for those that the block before this one had, too."""
@@ -385,30 +408,14 @@ class CopyLoader:
         copy(self.cur, time_table_copy, moments["row"].filter(pc.invert(known)))
         self.moments = moments["start_time"]
 
-    def store_plays(self, play, logged, song_id, artist_id):
+    def store_plays(self, plays, unmatched):
         """COPY plays to their table, and those that no song fits to unmatched_songplays as well."""
-        ids = pa.array(range(self.next_id, self.next_id + len(play)), pa.int64())
-        self.next_id += len(play)
-        songplay_id, unmatched = encode_column(ids), song_id.is_null()
-        rows = complete_rows([play, song_id, artist_id, songplay_id], 9)
-        copy(self.cur, songplay_table_copy, rows)
-        rows = complete_rows([logged, songplay_id], 4).filter(unmatched)
+        ids = np.arange(self.next_id, self.next_id + len(plays))
+        self.next_id += len(plays)
+        songplay_id = encode_column(pa.array(ids))
+        copy(self.cur, songplay_table_copy, join_fields(plays, songplay_id))
+        rows = join_fields(unmatched["row"], songplay_id.take(unmatched["place"]))
         copy(self.cur, unmatched_songplay_table_copy, rows)
-
-    def encode_song_ids(self, logged):
-        """Return song_id and artist_id of logged songs, encoded. Each song is looked up once."""
-        names = logged.dictionary
-        unknown = names.filter(pc.invert(pc.is_in(names, self.songs["name"]))).to_pylist()
-        if unknown:
-            songs = [split_name(name) for name in unknown]
-            found = fetch_songs(self.cur, songs)
-            ids = zip(*(found.get(song, (None, None)) for song in songs), strict=True)
-            new = [encode_column(pa.array(column, pa.string())) for column in ids]
-            new = pa.table([pa.array(unknown), *new], self.songs.schema)
-            self.songs = pa.concat_tables([self.songs, new]).combine_chunks()
-        places = pc.index_in(names, self.songs["name"]).take(logged.indices)
-        song_id, artist_id = self.songs.select(["song_id", "artist_id"]).take(places).columns
-        return song_id.combine_chunks(), artist_id.combine_chunks()
 
     def finish(self):
         """Insert what is staged, and restore what was dropped."""
@@ -436,6 +443,18 @@ class CopyLoader:
         if fetch_value(self.cur, staged_range_select):
             self.cur.execute(staged_outranked_delete)
         self.cur.execute(songplay_merge)
+
+
+def fetch_catalogue(cur):
+    """Return the songs of the catalogue by what a log calls them, to be looked up in."""
+    cur.execute(exact_numbers_set)
+    chunks = [CATALOGUE_SCHEMA.empty_table()]
+    with cur.connection.cursor("catalogue") as songs:
+        songs.execute(catalogue_songs_select)
+        while rows := songs.fetchmany(SONGS):
+            columns = [pa.array(column) for column in zip(*rows, strict=True)]
+            chunks.append(make_catalogue(*columns))
+    return pa.concat_tables(chunks).combine_chunks()
 
 
 def copy(cur, statement, rows):

@@ -20,18 +20,22 @@ ROOMS = ("__init__", "blocks", "encode", "extract", "files", "messages", "shared
 class Cluster:
     """A Dask cluster as an executor. Its own one waits for ever when the scheduler is gone."""
 
-    def __init__(self, client):
-        self.client = client
+    def __init__(self, client, address):
+        self.client, self.address = client, address
 
     def submit(self, function, *arguments):
         if self.client.status != "running":
             raise ConnectionError("its scheduler is gone")
         return self.client.submit(function, *arguments, pure=False)
 
+    def share(self, value):
+        """Give each worker a value once, and return what stands for it as an argument of submit."""
+        return value if value is None else self.client.scatter(value, broadcast=True, hash=False)
+
 
 @contextlib.contextmanager
 def connect(address):
-    """Yield an executor of a Dask cluster and the number of its threads. Raises LoadError."""
+    """Yield the Cluster at an address. Raises LoadError."""
     try:
         import distributed
     except ImportError:
@@ -47,7 +51,7 @@ def connect(address):
             client = stack.enter_context(distributed.Client(address, **options))
             client.wait_for_workers(1, timeout=CONNECT_SECONDS)
             send_rooms(client)
-        yield Cluster(client), sum(client.nthreads().values())
+        yield Cluster(client, address)
 
 
 def send_rooms(client):
@@ -82,7 +86,8 @@ def cluster_errors(address):
         raise LoadError(f"can't use the cluster at {address}: {why}") from None
 
 
-def watch(blocks, address):
-    """Yield the Blocks that a cluster reads."""
-    with cluster_errors(address):
-        yield from blocks
+def read(cluster, read_blocks, files, target=None, catalogue=None):
+    """Yield the Blocks of files, read by a cluster, two of them ahead for each of its threads."""
+    with cluster_errors(cluster.address):
+        ahead = 2 * sum(cluster.client.nthreads().values())
+        yield from read_blocks(files, target, cluster.share(catalogue), cluster, ahead)

@@ -23,39 +23,75 @@ POSTGRES_EPOCH = 946_684_800_000_000  # 2000-01-01 in microseconds since 1970
 NUMBERS = {pa.int32(): ">i4", pa.int64(): ">i8", pa.float64(): ">f8"}
 
 
-def encode_log_records(events):
+TABLE, STAGING = "table", "staging"  # where plays are copied to
+
+
+def encode_song_records(songs, target, catalogue):
+    """Return what song records hold: frames, for the loader looks at them before it copies them."""
+    return transform_song_records(songs)
+
+
+def encode_log_records(events, target, catalogue):
     """Return, encoded, what is to be loaded of events, as one round for CopyLoader.load_log.
 
-    That is the rows of time, of users, of songplays and of page_views. Moments are a batch of their
-    `start_time` and the `row`. Plays are a batch to be completed: the fields of `play` and of the
-    song as `logged`, and the `song` by its name, as a dictionary, NULL where no song can fit. All
-    plays are in this one round: COPY has duplicates sorted out by the database.
+    That is the rows of time, of users, of songplays and of page_views, and of songplays that the
+    catalogue lacks. Moments are a batch of their `start_time` and the `row`. All plays are in this
+    one round: COPY has duplicates sorted out by the database. Rows of songplays that go to the
+    table, not to staging, are still to be ended by their songplay_id, and so are the unmatched.
     """
     plays = transform_plays(events)
     moments, users = transform_time(plays), transform_users(plays)
-    columns = list_columns(transform_songplays(plays))
-    names = [columns[6], columns[7], columns[8].cast("string")]
-    song = pc.binary_join_element_wise(*names, NAME_SEPARATOR).dictionary_encode()
-    fields = [encode_column(column) for column in columns]
-    joined = [join_fields(*fields[:6]), join_fields(*fields[6:])]
     times = combine(pa.array(moments["start_time"])).cast(pa.int64())
     return [
         (
             pa.record_batch([times, encode_rows(moments)], ["start_time", "row"]),
             encode_rows(users),
-            pa.record_batch([*joined, song], ["play", "logged", "song"]),
+            *encode_plays(list_columns(transform_songplays(plays)), target, catalogue),
             encode_rows(transform_page_views(events)),
         )
     ]
 
 
+def encode_plays(columns, target, catalogue):
+    """Return rows of plays, and a batch of the `row` and `place` of those without a song."""
+    song_id, artist_id = find_songs(columns[6:], catalogue)
+    fields = [encode_column(column) for column in columns]
+    if target == STAGING:
+        rows, places = complete_rows([*fields, song_id, artist_id], 11), pa.array([], pa.int64())
+    else:
+        rows = complete_rows([*fields[:6], song_id, artist_id], 9)
+        places = pc.indices_nonzero(song_id.is_null()).cast(pa.int64())
+    unmatched = complete_rows([field.take(places) for field in fields[6:]], 4)
+    return rows, pa.record_batch([unmatched, places], ["row", "place"])
+
+
+# Songs by what a log calls them
+
+CATALOGUE_SCHEMA = pa.schema(
+    {"name": pa.string(), "song_id": pa.binary(), "artist_id": pa.binary()}
+)
 NAME_SEPARATOR = "\0"  # no text holds it: see find_value_faults
 
 
-def split_name(name):
-    """Return the title, the artist and the duration that a song's name is made of."""
-    title, artist, duration = name.split(NAME_SEPARATOR)
-    return title, artist, float(duration)
+def name_songs(title, artist, duration):
+    """Return what tells songs apart in a log, given as columns; NULL where one of them is."""
+    return pc.binary_join_element_wise(title, artist, duration.cast("string"), NAME_SEPARATOR)
+
+
+def make_catalogue(title, artist, duration, song_id, artist_id):
+    """Return songs, given as columns, as a table to look them up in, their ids encoded."""
+    names = name_songs(title, artist, duration)
+    ids = encode_column(song_id), encode_column(artist_id)
+    return pa.table([names, *ids], schema=CATALOGUE_SCHEMA)
+
+
+def find_songs(logged, catalogue):
+    """Return song_id and artist_id, encoded, of songs as logged; NULL where none fits."""
+    places = pc.index_in(name_songs(*logged), catalogue["name"])
+    return [combine(catalogue[name].take(places)) for name in ("song_id", "artist_id")]
+
+
+# Columns and rows
 
 
 def list_columns(frame):
@@ -109,5 +145,4 @@ def as_binary(values):
     return pa.Array.from_buffers(pa.binary(values.itemsize), len(values), data).cast(pa.binary())
 
 
-# By kind of file; of songs, frames: the loader must look at them before it copies them.
-ENCODINGS = {"song": transform_song_records, "log": encode_log_records}
+ENCODINGS = {"song": encode_song_records, "log": encode_log_records}  # by kind of file

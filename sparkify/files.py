@@ -3,22 +3,22 @@
 import errno
 import os
 import stat
-from datetime import UTC, datetime
 from typing import NamedTuple
 
-LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+LATEST = 253_402_214_400_000_000  # the last day of the year 9999: Python's datetime ends there
 
 
 class File(NamedTuple):
-    """A file as it was listed: its kind, path or URI, bytes, and when it was modified.
+    """A file as it was listed: its kind, path or URI, bytes, and the time of its modification.
 
+    Times are in microseconds since 1970.
     Or a part of one: the lines that begin at byte `start` or later, and before `end`.
     """
 
     kind: str
     uri: str
     size: int
-    modified: datetime | None = None
+    modified: int | None = None
     start: int = 0
     end: int | None = None
 
@@ -34,31 +34,44 @@ class LocalStorage:
         return os.path.isdir(path)
 
     def list_json(self, folder, on_error):
-        """Yield path, bytes and modification time in seconds of the *.json below a folder.
+        """Yield path, bytes and time of modification of the *.json below a folder.
 
-        Links to folders are followed, each folder once. It is the os module that lists and reads:
-        pyarrow can't name files whose names are no UTF-8, and follows links round and round.
+        Links to folders are followed, after the folders themselves, and each folder is gone through
+        once. It is the os module that lists and reads: pyarrow can't name files whose names are no
+        UTF-8, and follows links round and round.
         """
-        seen = set()
-        for root, folders, names in os.walk(folder, onerror=on_error, followlinks=True):
-            place = os.path.realpath(root)
-            if place in seen:
-                folders.clear()
-                continue
-            seen.add(place)
-            for name in filter(is_json, names):
-                path = os.path.join(root, name)
-                try:
-                    info = os.stat(path)
-                    yield path, info.st_size, info.st_mtime
-                except OSError as error:
-                    on_error(error)
+        seen, folders, links = set(), [folder], []
+        while folders or links:
+            path = (folders or links).pop()
+            try:
+                info = os.stat(path)
+                if (info.st_dev, info.st_ino) in seen:
+                    continue
+                seen.add((info.st_dev, info.st_ino))
+                with os.scandir(path) as entries:
+                    for entry in entries:
+                        if entry.is_dir():
+                            (links if entry.is_symlink() else folders).append(entry.path)
+                        elif is_json(entry.name):
+                            yield from stat_file(entry, on_error)
+            except OSError as error:
+                on_error(error)
 
     def open(self, path):
         """Open a file to read bytes."""
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would keep us waiting for ever
             raise OSError(errno.EINVAL, "not a regular file", path)
         return open(path, "rb")
+
+
+def stat_file(entry, on_error):
+    """Yield path, bytes and time of modification of a file, or hand the OSError to on_error."""
+    try:
+        info = entry.stat()
+    except OSError as error:
+        on_error(error)
+    else:
+        yield entry.path, info.st_size, info.st_mtime_ns // 1000
 
 
 def is_json(name):
@@ -69,8 +82,7 @@ def list_files(kind, folder, on_error, storage=None):
     """Return the *.json files of a kind below a folder, sorted; on_error takes an OSError each."""
     found = (storage or LocalStorage()).list_json(str(folder), on_error)
     return sorted(
-        File(kind, uri, size, datetime.fromtimestamp(min(max(modified, 0), LATEST), UTC))
-        for uri, size, modified in found
+        File(kind, uri, size, min(max(modified, 0), LATEST)) for uri, size, modified in found
     )
 
 

@@ -1,10 +1,12 @@
 """Who reads the files: this process, threads beside COPY, or the workers of a cluster."""
 
+import functools
 import gc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pyarrow
+from tqdm import tqdm
 
 from sparkify.blocks import read_blocks
 
@@ -12,23 +14,30 @@ READERS = 2  # threads that read and transform beside COPY
 
 
 @contextmanager
-def open_blocks(files, storage, encode, scheduler=None):
-    """Yield the Blocks of Files, read by the cluster at an address or, encoded, by threads.
+def open_reader(files, storage=None, threads=False, scheduler=None):
+    """Yield a function that reads some of the files as read_blocks does, and shows how far that is.
 
-    Raises LoadError where the cluster can't be used.
+    They are read here, by threads, or by the cluster at an address. Raises LoadError where the
+    cluster can't be used.
     """
-    spare_memory()
-    if scheduler:
-        from sparkify import cluster  # Dask, for clusters alone
+    size = sum(file.size for file in files)
+    with tqdm(total=size, unit="B", unit_scale=True, disable=None) as progress:
 
-        with cluster.connect(scheduler) as (executor, threads):
-            blocks = read_blocks(files, storage, encode, executor, ahead=2 * threads)
-            yield cluster.watch(blocks, scheduler)
-    elif encode:
-        with ThreadPoolExecutor(READERS) as executor:
-            yield read_blocks(files, storage, encode, executor, ahead=READERS + 1)
-    else:
-        yield read_blocks(files, storage)
+        def read(files, target=None, catalogue=None, executor=None, ahead=0):
+            for block in read_blocks(files, storage, target, catalogue, executor, ahead):
+                yield block
+                progress.update(block.size)
+
+        if scheduler:
+            from sparkify import cluster  # Dask, for clusters alone
+
+            with cluster.connect(scheduler) as executor:
+                yield functools.partial(cluster.read, executor, read)
+        elif threads:
+            with ThreadPoolExecutor(READERS) as executor:
+                yield functools.partial(read, executor=executor, ahead=READERS + 1)
+        else:
+            yield read
 
 
 def spare_memory():

@@ -85,15 +85,6 @@ def make_tallies(kinds, rejects, strict=False, log=None):
     return {kind: Tally(reject_file, strict, log or Log()) for kind in kinds}
 
 
-def show_progress(blocks, files):
-    """Yield the Blocks of files, and show how far that is."""
-    size = sum(file.size for file in files)
-    with tqdm(total=size, unit="B", unit_scale=True, disable=None) as progress:
-        for block in blocks:
-            yield block
-            progress.update(block.size)
-
-
 def count_table_rows(cur):
     """Return the number of rows by table."""
     cur.execute(row_counts_select)

@@ -25,7 +25,7 @@ class SharedStorage:
         return info.type == FileType.Directory
 
     def list_json(self, folder, on_error):
-        """Yield URI, bytes and modification time in seconds of the *.json below a folder."""
+        """Yield URI, bytes and time of modification of the *.json below a folder."""
         scheme = folder.partition("://")[0]
         try:
             found = self.filesystem.get_file_info(FileSelector(path_of(folder), recursive=True))
@@ -34,7 +34,7 @@ class SharedStorage:
             return
         for info in found:
             if info.type == FileType.File and is_json(info.path):
-                yield f"{scheme}://{info.path}", info.size, info.mtime.timestamp()
+                yield f"{scheme}://{info.path}", info.size, info.mtime_ns // 1000
 
     def open(self, uri):
         """Open a file to read bytes."""

@@ -12,8 +12,7 @@ from sparkify.files import File
 from sparkify.report import make_tallies
 from sparkify.storage import DATA
 
-LONG_AGO = datetime(2018, 12, 1, tzinfo=UTC)
-LOAD = {"rows": etl.load_rows, "copy": bulk.load_copy}
+LONG_AGO = 1_543_622_400_000_000  # 2018-12-01
 
 SONG = {
     "num_songs": 1,
@@ -94,6 +93,10 @@ def load_data(cur, conn, folder=DATA):
         etl.process_data(cur, conn, folder / f"{kind}_data", func, os.devnull)
 
 
+def read(files, target=None, catalogue=None):
+    return blocks.read_blocks(files, None, target, catalogue)
+
+
 def load_file(cur, conn, path, loader):
     """Load one file by the named loader, "rows" or "copy", and return its Tally."""
     kind = "song" if "song_id" in Path(path).read_text() else "log"
@@ -104,8 +107,19 @@ def load_paths(cur, conn, paths, loader, rejects=os.devnull):
     """Load files {kind: paths}, those of songs first, by the named loader; return the Tallies."""
     tallies = make_tallies(etl.PROCESS, rejects)
     found = [listed(kind, path) for kind in tallies for path in paths.get(kind, [])]
-    LOAD[loader](cur, conn, blocks.read_blocks(found, encode=loader == "copy"), tallies)
+    LOAD[loader](cur, conn, found, tallies)
     return tallies
+
+
+def load_rows(cur, conn, files, tallies, read=read):
+    etl.load_rows(cur, conn, read(files), tallies)
+
+
+def load_copy(cur, conn, files, tallies, read=read):
+    bulk.load_copy(cur, conn, files, read, tallies)
+
+
+LOAD = {"rows": load_rows, "copy": load_copy}
 
 
 def listed(kind, path):

@@ -557,13 +557,13 @@ def die(statement):
     """Return code that executes a statement by another connection before plays are loaded."""
     return f"""
 import contextlib
-load_plays = bulk.CopyLoader.load_plays
-def load_plays_after_all(self, *parts):
-    load_plays(self, *parts)
+load_log = bulk.CopyLoader.load_log
+def load_log_after_all(self, *parts):
+    load_log(self, *parts)
     with contextlib.closing(server.connect()) as other:
         other.cursor().execute({statement!r}, (self.cur.connection.info.backend_pid,))
-    load_plays(self, *parts)
-bulk.CopyLoader.load_plays = load_plays_after_all
+    load_log(self, *parts)
+bulk.CopyLoader.load_log = load_log_after_all
 """
 
 
@@ -740,14 +740,14 @@ def test_readers_that_fail_for_no_fault_of_a_file_end_the_run(conn, cur, small, 
         path = write_lines(small / "log_data" / f"{number}.json", large(userId=str(number)))
         found.append(listed("log", path))
 
-    def read_some():
-        yield from itertools.islice(blocks.read_blocks(found, encode=loader == "copy"), 4)
+    def read_some(files, *target):
+        yield from itertools.islice(blocks.read_blocks(files, None, *target), 4)
         raise TimeoutError  # which is an OSError, such as a cluster's
 
     torn.clear()
     tallies = make_tallies(["log"], os.devnull)
     with pytest.raises((messages.LoadError, TimeoutError)):
-        LOAD[loader](cur, conn, read_some(), tallies)
+        LOAD[loader](cur, conn, found, tallies, read_some)
 
 
 # Reading ahead

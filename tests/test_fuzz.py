@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from records import event, listed, load_paths, read_tables, song, write_lines
 
 from sparkify import blocks, bulk, transform
+from sparkify.encode import CATALOGUE_SCHEMA, TABLE
 from sql_queries import table_names
 
 TIMES = int(os.environ.get("SPARKIFY_FUZZ", "1"))
@@ -350,7 +351,8 @@ def read(kind, paths, encode=False, block_bytes=blocks.BLOCK_BYTES):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "BLOCK_BYTES", block_bytes)
         frames = keep_frames(patch)
-        for block in blocks.read_blocks(found, encode=encode):
+        target, catalogue = (TABLE, CATALOGUE_SCHEMA.empty_table()) if encode else (None, None)
+        for block in blocks.read_blocks(found, None, target, catalogue):
             for row in list_records(frames.pop()):
                 records[block.outcomes[row.pop("piece")].file.uri].append(row)
             for outcome in block.outcomes:
