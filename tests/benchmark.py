@@ -11,6 +11,9 @@ import contextlib
 import datetime
 import os
 import platform
+import random
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -75,6 +78,32 @@ def generate_files(folder, start, days, events, songs):
     options = {"start": start, "days": days, "events": events, "songs": songs, "users": USERS}
     with contextlib.redirect_stdout(sys.stderr):
         generate.main([str(folder), "--force", *(f"--{k}={v}" for k, v in options.items())])
+
+
+def generate_kind(kept, arguments, missing):
+    """Simulate the files of one kind of data, in a folder that says so, and return the folder."""
+    events, songs, unknown = arguments.events, arguments.songs, arguments.missing_songs
+    folder = kept / f"{events}-events-{songs}-songs-{missing:g}-missing-{unknown}"
+    is_there = (folder / "log_data").exists()
+    generate_files(folder, FIRST_DAY, DAYS, events, songs)
+    if missing and not is_there:
+        say(f"renaming {missing:.0%} of the plays to {unknown:,} songs that the catalogue lacks")
+        rename_songs(folder / "log_data", missing, unknown)
+    return folder
+
+
+def rename_songs(folder, share, unknown):
+    """Have this share of the logged plays name a song that no catalogue has, drawn at random."""
+    draw = random.Random(1)
+
+    def rename(song):
+        if draw.random() >= share:
+            return song[0]
+        return f'"song":"Unknown {draw.randrange(unknown)}","status"'
+
+    for path in sorted(folder.rglob("*.json")):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(re.sub(r'"song":".*?","status"', rename, text), encoding="utf-8")
 
 
 def generate_later_files(folder, events, songs):
@@ -239,7 +268,7 @@ def format_heading(arguments, counts):
     return (
         f"{os.cpu_count()} cores, Python {platform.python_version()}, Postgres {postgres}, "
         f"{datetime.date.today()}: {arguments.events:,} events, {arguments.songs:,} songs, "
-        f"{counts['songplays']:,} plays"
+        f"{counts['songplays']:,} plays, {counts['unmatched_songplays']:,} of them of unknown songs"
     )
 
 
@@ -273,6 +302,17 @@ def task_names(text):
     return names
 
 
+def shares(text):
+    """Return the shares in a list like "0,0.5"."""
+    try:
+        found = [float(share) for share in text.split(",")]
+    except ValueError:
+        found = [-1]
+    if not all(0 <= share <= 1 for share in found):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers from 0 to 1")
+    return found
+
+
 def parse_arguments():
     """Return the arguments; --nightly is a task that follows the copy load that it needs."""
     parser = generate.OneLineParser(
@@ -288,11 +328,16 @@ def parse_arguments():
         ("--songs", 20_000, "songs in the catalogue"),
         ("--repeat", 1, "runs of each task, in turns; their medians are shown"),
         ("--nightly-events", 100_000, "events of later days, for --nightly"),
+        ("--missing-songs", 1_000_000, "distinct songs that --missing draws from"),
     ):
         kind, text = generate.whole_number(1, 10**9), f"{text} (default: %(default)s)"
         parser.add_argument(name, type=kind, default=default, metavar="N", help=text)
     text = f"what to time, out of {','.join(CHOICES)} (default: all)"
     parser.add_argument("--only", type=task_names, default=CHOICES, metavar="TASKS", help=text)
+    text = (
+        "also with these shares of the plays renamed to songs that the catalogue lacks, like 0,0.5"
+    )
+    parser.add_argument("--missing", type=shares, default=[0], metavar="SHARES", help=text)
     text = "keep the simulated files in this folder, or use them where it has them already"
     parser.add_argument("--folder", type=Path, metavar="DIR", help=text)
     text = "after each copy load, also load events of later days into the filled tables"
@@ -306,18 +351,19 @@ def parse_arguments():
 def run(arguments, temporary):
     """Generate the files, run the tasks and print the results."""
     events, songs, later_events = arguments.events, arguments.songs, arguments.nightly_events
-    kept, rows = (arguments.folder or temporary).resolve(), temporary / "rows"
-    data = kept / f"{events}-events-{songs}-songs"
+    kept = (arguments.folder or temporary).resolve()
     later = kept / f"{later_events}-later-events-{songs}-songs"
-    generate_files(data, FIRST_DAY, DAYS, events, songs)
     if arguments.nightly:
         generate_later_files(later, later_events, songs)
-    with own_server(temporary / "pg"):
-        tasks = make_tasks(data, later, rows)
-        counts = prepare_rows(tasks, rows)
-        runs = run_tasks(arguments.tasks, tasks, arguments.repeat, counts)
-        heading = format_heading(arguments, counts)
-    print(heading, "", *format_results(runs, events, later_events), sep="\n")
+    for number, missing in enumerate(arguments.missing):
+        data, rows = generate_kind(kept, arguments, missing), temporary / f"rows-{number}"
+        with own_server(temporary / f"pg-{number}"):
+            tasks = make_tasks(data, later, rows)
+            counts = prepare_rows(tasks, rows)
+            runs = run_tasks(arguments.tasks, tasks, arguments.repeat, counts)
+            heading = format_heading(arguments, counts)
+        shutil.rmtree(rows)
+        print(heading, "", *format_results(runs, events, later_events), "", sep="\n", flush=True)
 
 
 def main():
