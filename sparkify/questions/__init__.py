@@ -2,6 +2,7 @@
 
 Hours, days and weeks are those of UTC, weeks begin on Monday. Minutes are those of the songs
 played, whether or not the user heard them to their end. A song is known by title and artist.
+A week is whole if the data, from the day of their first event to that of their last, cover it.
 """
 
 from sparkify.questions import activity, music, pages, platform, users

@@ -158,8 +158,8 @@ WITH {COVERED},
 followed AS (
     SELECT user_id,
            date_trunc('week', day)::date AS week,
-           lead(day) OVER (PARTITION BY user_id ORDER BY day) AS next_day,
-           lead(day) OVER (PARTITION BY user_id ORDER BY day) - day AS pause
+           day,
+           lead(day) OVER (PARTITION BY user_id ORDER BY day) AS next_day
     FROM came
 ),
 last_days AS (
@@ -176,8 +176,8 @@ counted AS (
     SELECT week,
            week + 20 <= (SELECT last_day FROM covered) AS is_followed,
            count(user_id) AS users,
-           count(user_id) FILTER (WHERE pause > 14 OR pause IS NULL) AS stopped,
-           count(user_id) FILTER (WHERE pause > 14) AS back_later
+           count(user_id) FILTER (WHERE next_day IS NULL OR next_day > day + 14) AS stopped,
+           count(user_id) FILTER (WHERE next_day > day + 14) AS back_later
     FROM weeks
     LEFT JOIN last_days USING (week)
     GROUP BY week
