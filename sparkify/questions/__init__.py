@@ -2,9 +2,10 @@
 
 Hours, days and weeks are those of UTC, weeks begin on Monday. Minutes are those of the songs
 played, whether or not the user heard them to their end. A song is known by title and artist.
+A week is whole if the data, from the day of their first event to that of their last, cover it.
 """
 
-from sparkify.questions import activity, music, platform, users
+from sparkify.questions import activity, music, pages, platform, users
 
 # By the question that each answers. Recommendations take the parameters user_id and limit.
 analytics_queries = {
@@ -20,11 +21,17 @@ analytics_queries = {
     "plays and users by week and state": activity.plays_by_week_and_state,
     "plays and users by day and gender": activity.plays_by_day_and_gender,
     "plays and users by day and level": activity.plays_by_day_and_level,
+    "plays per user by gender and by level": activity.plays_per_user,
+    "daily and monthly active users": activity.active_users,
     "changes of level": users.level_changes,
     "changes of level by week": users.level_changes_by_week,
     "sessions per user": users.sessions_per_user,
     "a typical user and session": users.typical_engagement,
     "returning users by week of first play": users.returning_users,
+    "users who stopped coming": users.stopped_users,
+    "page views by page and level": pages.page_views_by_level,
+    "sessions without a play": pages.sessions_without_play,
+    "the ways to paid, back to free and away": pages.ways_between_levels,
     "songs to recommend to a user": music.recommendations,
     "plays and users by browser and operating system": platform.plays_by_browser_and_system,
     "hours without any play": platform.silent_hours,

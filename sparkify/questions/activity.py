@@ -1,5 +1,7 @@
 """When and where users listen: by hour, weekday, day, place, gender and level."""
 
+from sparkify.questions.days import CAME, COVERED, IS_COVERED
+
 activity_by_hour = """
 -- One row per hour of the day in UTC, also without plays
 WITH active AS (
@@ -108,9 +110,10 @@ ORDER BY plays DESC, location COLLATE "C"
 """
 
 # An area that spans several states counts in that of its first city.
-plays_by_week_and_state = """
+plays_by_week_and_state = f"""
 -- One row per week (its Monday) and US state that has plays, NULL where the log names no place
-WITH active AS (
+WITH {COVERED},
+active AS (
     SELECT date_trunc('week', start_time AT TIME ZONE 'UTC')::date AS week,
            location,
            user_id,
@@ -128,7 +131,8 @@ placed AS (
 SELECT week,
        state,
        sum(plays)::bigint AS plays,
-       count(DISTINCT user_id) AS users
+       count(DISTINCT user_id) AS users,
+       week {IS_COVERED} AS whole_week
 FROM placed
 GROUP BY week, state
 ORDER BY week, state COLLATE "C"
@@ -170,4 +174,87 @@ SELECT day,
 FROM active
 GROUP BY day, level
 ORDER BY day, level COLLATE "C"
+"""
+
+plays_per_user = """
+-- One row per gender and one per level, of the users who play; NULL where the log names no gender
+-- The level is that at the time of the plays: a user may count on both, so that the shares of the
+-- users add up to more than 1.
+WITH active AS (
+    SELECT user_id, level, count(*) AS plays
+    FROM songplays
+    GROUP BY user_id, level
+),
+grouped AS (
+    SELECT 1 AS position, 'gender' AS grouped_by, gender AS value, user_id, plays
+    FROM active
+    JOIN users USING (user_id)
+    UNION ALL
+    SELECT 2, 'level', level, user_id, plays
+    FROM active
+),
+total AS (
+    SELECT count(DISTINCT user_id) AS users, sum(plays) AS plays
+    FROM active
+),
+counted AS (
+    SELECT position,
+           grouped_by,
+           value,
+           count(DISTINCT user_id) AS users,
+           sum(plays)::bigint AS plays
+    FROM grouped
+    GROUP BY position, grouped_by, value
+)
+SELECT grouped_by,
+       value,
+       counted.users,
+       round(counted.users::numeric / total.users, 3)::float8 AS share_of_users,
+       counted.plays,
+       round(counted.plays / total.plays, 3)::float8 AS share_of_plays,
+       round(counted.plays::numeric / counted.users, 1)::float8 AS plays_per_user
+FROM counted
+CROSS JOIN total
+ORDER BY position, value COLLATE "C"
+"""
+
+# To count the users of the last 30 days, each counts from a day on which they come up to the next
+# such day, or for 30 days if that is sooner: then they are in as many sums as they should be, once.
+active_users = f"""
+-- One row per day from the first event to the last, also without users
+-- Active is who has a play or a page view. The month is the day and the 29 before it; whole_month
+-- is false where the data begin later than that.
+WITH {COVERED},
+{CAME},
+spans AS (
+    SELECT day,
+           LEAST(day + 30, lead(day) OVER (PARTITION BY user_id ORDER BY day)) AS next_day
+    FROM came
+),
+steps AS (
+    SELECT day, count(*) AS came, 0 AS went
+    FROM spans
+    GROUP BY day
+    UNION ALL
+    SELECT next_day, 0, count(*)
+    FROM spans
+    GROUP BY next_day
+),
+counted AS (
+    SELECT first_day + n AS day,
+           n >= 29 AS whole_month,
+           COALESCE(sum(came), 0)::bigint AS daily_users,
+           sum(COALESCE(sum(came - went), 0)) OVER (ORDER BY n)::bigint AS monthly_users
+    FROM covered
+    CROSS JOIN generate_series(0, last_day - first_day) AS n
+    LEFT JOIN steps ON steps.day = first_day + n
+    GROUP BY first_day, n
+)
+SELECT day,
+       daily_users,
+       monthly_users,
+       round(daily_users::numeric / NULLIF(monthly_users, 0), 3)::float8 AS stickiness,
+       whole_month
+FROM counted
+ORDER BY day
 """

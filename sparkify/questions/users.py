@@ -1,5 +1,7 @@
 """What users are like: their changes of level, their sessions, and whether they come back."""
 
+from sparkify.questions.days import CAME, COVERED, IS_COVERED
+
 # The window is ordered by the time in UTC for speed: with the bare column, Postgres follows the
 # index of the natural key from play to play, which takes four times as long as to sort the plays.
 LEVEL_CHANGES = """
@@ -40,7 +42,8 @@ ORDER BY changes.start_time, changes.user_id, changes.session_id
 
 level_changes_by_week = f"""
 -- One row per week (its Monday) from the first change to the last, also without changes
-WITH {LEVEL_CHANGES.strip()},
+WITH {COVERED},
+{LEVEL_CHANGES.strip()},
 counted AS (
     SELECT date_trunc('week', start_time AT TIME ZONE 'UTC')::date AS week,
            count(*) FILTER (WHERE level = 'paid') AS to_paid,
@@ -50,7 +53,8 @@ counted AS (
 )
 SELECT week,
        COALESCE(to_paid, 0) AS to_paid,
-       COALESCE(to_free, 0) AS to_free
+       COALESCE(to_free, 0) AS to_free,
+       week {IS_COVERED} AS whole_week
 FROM (
     SELECT first_week + 7 * n AS week
     FROM (SELECT min(week) AS first_week, max(week) AS last_week FROM counted) AS period,
@@ -106,9 +110,11 @@ GROUP BY position, measure
 ORDER BY position
 """
 
-returning_users = """
+returning_users = f"""
 -- One row per week of first play (its Monday) and week since then, up to the last play of all
-WITH active AS (
+-- whole_week is about the week that is so many weeks later.
+WITH {COVERED},
+active AS (
     SELECT DISTINCT
            user_id,
            date_trunc('week', start_time AT TIME ZONE 'UTC')::date AS week
@@ -133,9 +139,57 @@ returns AS (
 SELECT first_week,
        weeks_later,
        COALESCE(users, 0) AS users,
-       round(COALESCE(users, 0)::numeric / newcomers, 3)::float8 AS share
+       round(COALESCE(users, 0)::numeric / newcomers, 3)::float8 AS share,
+       first_week + 7 * weeks_later {IS_COVERED} AS whole_week
 FROM cohorts
 CROSS JOIN generate_series(0, ((SELECT max(week) FROM active) - first_week) / 7) AS weeks_later
 LEFT JOIN returns USING (first_week, weeks_later)
 ORDER BY first_week, weeks_later
+"""
+
+# Days are compared, not moments, so that it makes no difference at what hour the data end.
+stopped_users = f"""
+-- One row per week (its Monday) from the first event to the last, also without users
+-- A user has stopped coming if neither play nor page view follows on the 14 days after their last
+-- day of the week, though they may be back later. NULL where the data end before the 14 days after
+-- that week's Sunday do.
+WITH {COVERED},
+{CAME},
+followed AS (
+    SELECT user_id,
+           date_trunc('week', day)::date AS week,
+           day,
+           lead(day) OVER (PARTITION BY user_id ORDER BY day) AS next_day
+    FROM came
+),
+last_days AS (
+    SELECT *
+    FROM followed
+    WHERE next_day IS NULL OR next_day >= week + 7
+),
+weeks AS (
+    SELECT date_trunc('week', first_day)::date + 7 * n AS week
+    FROM covered,
+         generate_series(0, (last_day - date_trunc('week', first_day)::date) / 7) AS n
+),
+counted AS (
+    SELECT week,
+           week + 20 <= (SELECT last_day FROM covered) AS is_followed,
+           count(user_id) AS users,
+           count(user_id) FILTER (WHERE next_day IS NULL OR next_day > day + 14) AS stopped,
+           count(user_id) FILTER (WHERE next_day > day + 14) AS back_later
+    FROM weeks
+    LEFT JOIN last_days USING (week)
+    GROUP BY week
+)
+SELECT week,
+       users,
+       CASE WHEN is_followed THEN stopped END AS stopped,
+       CASE WHEN is_followed THEN back_later END AS of_them_back_later,
+       CASE
+           WHEN is_followed THEN round(stopped::numeric / NULLIF(users, 0), 3)::float8
+       END AS share_stopped,
+       week {IS_COVERED} AS whole_week
+FROM counted
+ORDER BY week
 """
