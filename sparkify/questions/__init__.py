@@ -27,6 +27,8 @@ analytics_queries = {
     "returning users by week of first play": users.returning_users,
     "songs to recommend to a user": music.recommendations,
     "plays and users by browser and operating system": platform.plays_by_browser_and_system,
-    "hours without any play": platform.silent_hours,
+    "requests and errors by day": platform.requests_by_day,
+    "requests and errors by page": platform.requests_by_page,
+    "hours in which the service may have been down": platform.silent_hours,
     "how long the loads take": platform.load_times,
 }
