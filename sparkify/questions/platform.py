@@ -102,7 +102,7 @@ def usual(count):
     return f"""(
                (sum({count}) OVER week - {count} + 4 * COALESCE({other_days}, 0))
                / (count(*) OVER week + 3)
-           )::float8"""
+           )"""
 
 
 # Requests come in sessions, so an hour is judged by the sessions that arrive in it (a session that
@@ -179,7 +179,7 @@ hours AS (
 weekly AS (
     SELECT *,
            {usual("requests")} AS usual_requests,
-           {usual("arrivals")} AS usual_arrivals
+           {usual("arrivals")}::float8 AS usual_arrivals
     FROM hours
     WINDOW day AS (PARTITION BY extract(hour FROM hour)),
            week AS (PARTITION BY extract(isodow FROM hour), extract(hour FROM hour))
@@ -215,7 +215,7 @@ silent AS (
 SELECT min(hour) AS start_time,
        max(hour) + INTERVAL '1 hour' AS end_time,
        count(*) AS hours,
-       round(sum(usual_requests)::numeric, 1)::float8 AS usual_requests,
+       round(sum(usual_requests), 1)::float8 AS usual_requests,
        LEAST(
            round((exp(LEAST(sum(surprise), 100)) / min(hours_of_period))::numeric, 2), 1000000
        )::float8 AS once_in_periods
