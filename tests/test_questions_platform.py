@@ -298,6 +298,19 @@ def test_a_page_without_status_is_no_error_and_plays_are_none(load):
     ]
 
 
+def test_sessions_that_come_like_clockwork_are_not_thought_to_come_in_bursts(load):
+    """Ten sessions in each hour but one: not even chance spreads them so evenly."""
+    events = [
+        event(ts=START + hour * 3_600_000, sessionId=hour, userId=str(user))
+        for hour in range(360)
+        for user in range(10)
+        if hour != 100
+    ]
+    silence = datetime(2018, 11, 5, 4)
+    once_in = round(math.exp(10) / 360, 2)  # by Poisson; and that nobody goes on is certain
+    assert ask(load(events), SILENCES) == [(silence, silence + HOUR, 1, 10.0, once_in)]
+
+
 def test_silence_in_a_busy_service_is_improbable_and_no_number_overflows(conn, cur, tmp_path):
     """Five hundred sessions, with a request every half hour, all stop for two hours."""
     minutes = [minute for minute in range(25, 60 * 24, 30) if not 720 <= minute < 840]
