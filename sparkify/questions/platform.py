@@ -133,31 +133,32 @@ sessions AS (
     GROUP BY session_id, user_id, hour
 ),
 followed AS (
-    SELECT hour,
+    SELECT date_bin('5 minutes', last_request, 'epoch') AS five_minutes,
            requests,
-           date_bin('5 minutes', last_request, 'epoch') - hour AS five_minutes,
            lag(hour) OVER session IS DISTINCT FROM hour - INTERVAL '1 hour' AS arrives,
            lead(hour) OVER session IS DISTINCT FROM hour + INTERVAL '1 hour' AS stops
     FROM sessions
     WINDOW session AS (PARTITION BY session_id, user_id ORDER BY hour)
 ),
 parts AS (
-    SELECT hour,
+    SELECT date_bin('1 hour', five_minutes, 'epoch') AS hour,
            five_minutes,
            sum(requests) AS requests,
            count(*) AS sessions,
            count(*) FILTER (WHERE arrives) AS arrivals,
            count(*) FILTER (WHERE stops) AS stops
     FROM followed
-    GROUP BY hour, five_minutes
+    GROUP BY five_minutes
 ),
 stopping AS (
-    SELECT *,
+    SELECT hour,
+           requests,
+           arrivals,
            -sessions * ln(
                (sum(stops) OVER alike + 1)::float8 / (sum(sessions) OVER alike + 1)
            ) AS if_all_stop
     FROM parts
-    WINDOW alike AS (PARTITION BY five_minutes)
+    WINDOW alike AS (PARTITION BY five_minutes - hour)
 ),
 counted AS (
     SELECT hour AT TIME ZONE 'UTC' AS hour,
