@@ -115,6 +115,8 @@ def usual(count):
 #   whose last request of an hour came in the same five minutes of it.
 # The product over the hours of a run, times the hours of the period, is how often chance alone has
 # a silence like this in such a period. Nobody can know that to one in more than a million.
+# For speed, hours come of date_bin, which knows no time zones, and sessions are grouped in the
+# order in which they are then followed.
 silent_hours = f"""
 -- One row per run of hours without any request, the least probable first: chance alone would have
 -- one like it once in so many periods as long as this; below 1, several in each
