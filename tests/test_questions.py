@@ -21,6 +21,10 @@ from sparkify.questions import analytics_queries
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(weeks=1)
 RECOMMENDATIONS = "songs to recommend to a user"
 LOADS = "how long the loads take"
+# In test_questions_platform.py, for they are on page views as well.
+BY_DAY = "requests and errors by day"
+BY_PAGE = "requests and errors by page"
+SILENCES = "hours in which the service may have been down"
 AGENTS = {  # other than those of the sample
     '"Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 Chrome/114.0 Safari/537.36"': (
         "Chrome",
@@ -429,28 +433,6 @@ def classify(play):
     systems = {"Windows": "Windows", "Android": "Android", "CrOS": "ChromeOS", "Linux": "Linux"}
     systems |= {"(iP": "iOS", "Macintosh": "macOS"}
     return browser, next(name for mark, name in systems.items() if mark in agent)
-
-
-@answers("hours without any play")
-def silent_hours(data):
-    plays = Counter(play.hour for play in data.plays)
-    period = list(each(data.plays[0].hour, data.plays[-1].hour, HOUR))
-    usual = {
-        clock: Fraction(sum(plays[hour] for hour in hours), len(hours))
-        for clock, hours in group(period, lambda hour: hour.hour).items()
-    }
-    runs = []
-    for hour in period:
-        if not plays[hour]:
-            if runs and runs[-1][-1] == hour - HOUR:
-                runs[-1].append(hour)
-            else:
-                runs.append([hour])
-    rows = [
-        (run[0], run[-1] + HOUR, len(run), half_up(sum(usual[hour.hour] for hour in run), 1))
-        for run in runs
-    ]
-    return sorted(rows, key=lambda row: (-row[3], row[0]))
 
 
 def recommend(data, user, limit):

@@ -34,6 +34,8 @@ analytics_queries = {
     "the ways to paid, back to free and away": pages.ways_between_levels,
     "songs to recommend to a user": music.recommendations,
     "plays and users by browser and operating system": platform.plays_by_browser_and_system,
-    "hours without any play": platform.silent_hours,
+    "requests and errors by day": platform.requests_by_day,
+    "requests and errors by page": platform.requests_by_page,
+    "hours in which the service may have been down": platform.silent_hours,
     "how long the loads take": platform.load_times,
 }

@@ -1,4 +1,4 @@
-"""How the platform is doing: browsers, silences, loads."""
+"""How the platform is doing: browsers, errors, silences, loads."""
 
 # The order matters: most user agents name other browsers and systems too, to be taken for them.
 plays_by_browser_and_system = """
@@ -42,36 +42,189 @@ GROUP BY browser, operating_system
 ORDER BY plays DESC, browser COLLATE "C", operating_system COLLATE "C"
 """
 
-# Silence in a busy hour is more likely an outage than silence at night.
-silent_hours = """
--- One row per run of hours without any play; usual_plays is what these hours of the day average
-WITH counted AS (
-    SELECT date_trunc('hour', start_time AT TIME ZONE 'UTC') AS hour, count(*) AS plays
+# A play has no status in the tables; a song that is played was answered with 200, so it is counted
+# as a request without error. So is a request whose status the log leaves out.
+requests_by_day = """
+-- One row per day from the first request to the last, also without requests; they have no share
+WITH requests AS (
+    SELECT (start_time AT TIME ZONE 'UTC')::date AS day, count(*) AS requests, 0 AS errors
     FROM songplays
+    GROUP BY day
+    UNION ALL
+    SELECT (start_time AT TIME ZONE 'UTC')::date AS day,
+           count(*),
+           count(*) FILTER (WHERE status >= 400)
+    FROM page_views
+    GROUP BY day
+),
+days AS (
+    SELECT first_day + n AS day
+    FROM (SELECT min(day) AS first_day, max(day) AS last_day FROM requests) AS period,
+         generate_series(0, last_day - first_day) AS n
+)
+SELECT day,
+       COALESCE(sum(requests), 0)::bigint AS requests,
+       COALESCE(sum(errors), 0)::bigint AS errors,
+       round(sum(errors) / sum(requests), 4)::float8 AS share_of_errors
+FROM days
+LEFT JOIN requests USING (day)
+GROUP BY day
+ORDER BY day
+"""
+
+requests_by_page = """
+-- One row per page that was requested; plays are requests of NextSong, none of them an error
+WITH requests AS (
+    SELECT 'NextSong' AS page, count(*) AS requests, 0 AS errors
+    FROM songplays
+    HAVING count(*) > 0
+    UNION ALL
+    SELECT page, count(*), count(*) FILTER (WHERE status >= 400)
+    FROM page_views
+    GROUP BY page
+)
+SELECT page,
+       requests,
+       errors,
+       round(errors::numeric / requests, 4)::float8 AS share_of_errors
+FROM requests
+ORDER BY requests DESC, page COLLATE "C"
+"""
+
+
+def usual(count):
+    """Return the SQL of what an hour's count is in other weeks, at that hour of that weekday.
+
+    Few weeks say little of an hour, so what that hour of all other days averages counts like four
+    weeks more. An hour has no part in what is usual for it.
+    """
+    other_days = f"(sum({count}) OVER day - {count}) / NULLIF(count(*) OVER day - 1, 0)"
+    return f"""(
+               (sum({count}) OVER week - {count} + 4 * COALESCE({other_days}, 0))
+               / (count(*) OVER week + 3)
+           )"""
+
+
+# Requests come in sessions, so an hour is judged by the sessions that arrive in it (a session that
+# pauses for an hour arrives again): in a silent hour none did, and none of those in progress went
+# on. How likely is that?
+# - Nobody arrives: the zero of a negative binomial distribution, whose dispersion is that of all
+#   hours. Its mean is what is usual, times how busy the twelve hours before and after are compared
+#   with what is usual there; 20 sessions as usual are added, lest a few decide.
+# - Nobody goes on: for each session of the hour before, the share of those that stop among all
+#   whose last request of an hour came in the same five minutes of it.
+# The product over the hours of a run, times the hours of the period, is how often chance alone has
+# a silence like this in such a period. Nobody can know that to one in more than a million.
+# For speed, hours come of date_bin, which knows no time zones, and sessions are grouped in the
+# order in which they are then followed.
+silent_hours = f"""
+-- One row per run of hours without any request, the least probable first: chance alone would have
+-- one like it once in so many periods as long as this; below 1, several in each
+WITH requests AS (
+    SELECT start_time, user_id, session_id FROM songplays
+    UNION ALL
+    SELECT start_time, user_id, session_id FROM page_views
+),
+sessions AS (
+    SELECT session_id,
+           user_id,
+           date_bin('1 hour', start_time, 'epoch') AS hour,
+           count(*) AS requests,
+           max(start_time) AS last_request
+    FROM requests
+    GROUP BY session_id, user_id, hour
+),
+followed AS (
+    SELECT date_bin('5 minutes', last_request, 'epoch') AS five_minutes,
+           requests,
+           lag(hour) OVER session IS DISTINCT FROM hour - INTERVAL '1 hour' AS arrives,
+           lead(hour) OVER session IS DISTINCT FROM hour + INTERVAL '1 hour' AS stops
+    FROM sessions
+    WINDOW session AS (PARTITION BY session_id, user_id ORDER BY hour)
+),
+parts AS (
+    SELECT date_bin('1 hour', five_minutes, 'epoch') AS hour,
+           five_minutes,
+           sum(requests) AS requests,
+           count(*) AS sessions,
+           count(*) FILTER (WHERE arrives) AS arrivals,
+           count(*) FILTER (WHERE stops) AS stops
+    FROM followed
+    GROUP BY five_minutes
+),
+stopping AS (
+    SELECT hour,
+           requests,
+           arrivals,
+           -sessions * ln(
+               (sum(stops) OVER alike + 1)::float8 / (sum(sessions) OVER alike + 1)
+           ) AS if_all_stop
+    FROM parts
+    WINDOW alike AS (PARTITION BY five_minutes - hour)
+),
+counted AS (
+    SELECT hour AT TIME ZONE 'UTC' AS hour,
+           sum(requests) AS requests,
+           sum(arrivals) AS arrivals,
+           sum(if_all_stop) AS if_all_stop
+    FROM stopping
     GROUP BY hour
 ),
 hours AS (
     SELECT hour,
-           plays,
-           avg(COALESCE(plays, 0)) OVER (PARTITION BY extract(hour FROM hour)) AS usual_plays
+           COALESCE(requests, 0) AS requests,
+           COALESCE(arrivals, 0) AS arrivals,
+           COALESCE(lag(if_all_stop) OVER (ORDER BY hour), 0) AS nobody_goes_on
     FROM (SELECT min(hour) AS first_hour, max(hour) AS last_hour FROM counted) AS period,
          generate_series(first_hour, last_hour, INTERVAL '1 hour') AS hour
     LEFT JOIN counted USING (hour)
 ),
+weekly AS (
+    SELECT *,
+           {usual("requests")} AS usual_requests,
+           {usual("arrivals")}::float8 AS usual_arrivals
+    FROM hours
+    WINDOW day AS (PARTITION BY extract(hour FROM hour)),
+           week AS (PARTITION BY extract(isodow FROM hour), extract(hour FROM hour))
+),
+expected AS (
+    SELECT *,
+           usual_arrivals
+           * (COALESCE(sum(arrivals) OVER around, 0)::float8 + 20)
+           / (COALESCE(sum(usual_arrivals) OVER around, 0) + 20) AS expected_arrivals
+    FROM weekly
+    WINDOW around AS (
+        ORDER BY hour ROWS BETWEEN 12 PRECEDING AND 12 FOLLOWING EXCLUDE CURRENT ROW
+    )
+),
+dispersed AS (
+    SELECT GREATEST(
+               sum((arrivals - expected_arrivals) ^ 2 - expected_arrivals)
+               / NULLIF(sum(expected_arrivals ^ 2), 0),
+               1e-6
+           ) AS dispersion,
+           count(*) AS hours
+    FROM expected
+),
 silent AS (
     SELECT hour,
-           usual_plays,
+           usual_requests,
+           nobody_goes_on + ln(1 + dispersion * expected_arrivals) / dispersion AS surprise,
+           dispersed.hours AS hours_of_period,
            hour - row_number() OVER (ORDER BY hour) * INTERVAL '1 hour' AS run
-    FROM hours
-    WHERE plays IS NULL
+    FROM expected, dispersed
+    WHERE requests = 0
 )
 SELECT min(hour) AS start_time,
        max(hour) + INTERVAL '1 hour' AS end_time,
        count(*) AS hours,
-       round(sum(usual_plays), 1)::float8 AS usual_plays
+       round(sum(usual_requests), 1)::float8 AS usual_requests,
+       LEAST(
+           round((exp(LEAST(sum(surprise), 100)) / min(hours_of_period))::numeric, 2), 1000000
+       )::float8 AS once_in_periods
 FROM silent
 GROUP BY run
-ORDER BY round(sum(usual_plays), 1) DESC, start_time
+ORDER BY round(sum(surprise)::numeric, 6) DESC, start_time
 """
 
 # A file counts where it was loaded last: the table keeps no more of it.
