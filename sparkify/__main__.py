@@ -7,7 +7,7 @@ import sys
 
 import psycopg2
 
-from sparkify import checks, clients, server
+from sparkify import checks, clients, serve, server
 from sparkify.messages import ServerError, end_interrupted, one_line, script_name
 
 
@@ -25,6 +25,7 @@ COMMANDS = {
     "pg_dump": ("write a backup", functools.partial(clients.run_client, "pg_dump")),
     "pg_restore": ("read a backup", functools.partial(clients.run_client, "pg_restore")),
     "check": ("check the tables, and warn about each rule that is broken", check_tables),
+    "serve": ("let other programs read the tables at a port, until Ctrl-C", serve.serve_tables),
 }
 
 
