@@ -12,11 +12,18 @@ from sparkify.messages import ServerError, end_interrupted, one_line, script_nam
 
 
 def check_tables(arguments):
-    """Make the sanity checks and return the exit status: 1 if one failed."""
+    """Make the sanity checks and return the exit status: 1 if one failed.
+
+    Raises ServerError where there is nothing to check."""
     parser = argparse.ArgumentParser("python -m sparkify check", description=checks.__doc__)
     parser.parse_args(arguments)
-    with contextlib.closing(server.connect()) as conn, conn.cursor() as cur:
-        return 0 if checks.print_checks(cur) else 1
+    with (
+        contextlib.closing(server.connect()) as conn,
+        server.naming_missing_grants(conn),
+        conn.cursor() as cur,
+    ):
+        checks.require_rows(cur, server.target(conn))
+        return 0 if checks.print_checks(cur, colour=sys.stdout.isatty()) else 1
 
 
 # By name: what it does, in a line, and the function that takes its arguments.
