@@ -46,6 +46,7 @@ class Client(socketserver.BaseRequestHandler):
     def handle(self):
         with contextlib.suppress(OSError):
             try:
+                self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
                 self.request.settimeout(START_SECONDS)
                 start = read_start(self.request, self.server.user)
                 self.request.settimeout(None)

@@ -6,6 +6,7 @@ machine; etl.py and the notebooks go on using it meanwhile.
 
 import argparse
 import contextlib
+import errno
 import os
 import secrets
 import signal
@@ -19,7 +20,7 @@ from psycopg2.extensions import encrypt_password
 from sparkify import embedded, relay, server
 from sparkify.messages import ServerError
 
-PORT = 5432
+PORT, LAST_PORT = 5432, 65535
 READER = "sparkify_reader"
 RELOAD_SECONDS = 10  # for the server to read its rules again
 
@@ -80,11 +81,10 @@ def parse_arguments(arguments):
 
 
 def port_number(text):
-    """Return a port's number. Raises ValueError, of which argparse makes a line."""
-    number = int(text)
-    if not 0 <= number <= 65535:
-        raise ValueError
-    return number
+    """Return a port's number. Raises ArgumentTypeError."""
+    if not text.isdecimal() or int(text) > LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to {LAST_PORT}")
+    return int(text)
 
 
 def refuse_other_servers():
@@ -104,9 +104,10 @@ def open_port(port):
     try:
         return relay.Relay(port, address, READER)
     except OSError as error:
+        by_whom = ", perhaps by another serve" if error.errno == errno.EADDRINUSE else ""
         raise ServerError(
-            f"can't listen on port {port} of {relay.HOST}: {error.strerror} (by another serve?); "
-            "choose another one with --port"
+            f"can't listen on port {port} of {relay.HOST}: {error.strerror}{by_whom}; choose "
+            "another one with --port"
         ) from None
 
 
