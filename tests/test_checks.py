@@ -377,7 +377,12 @@ def test_a_check_takes_no_parameters_and_holds_no_percent_sign():
 # These make the tables anew, and so come last
 
 
-def test_empty_tables_are_no_success(conn):
+@pytest.mark.parametrize("files", [0, 1])
+def test_empty_tables_are_no_success(conn, files):
+    """Nor are they where all lines of the files that are noted as loaded were set aside."""
+    with conn, conn.cursor() as cur:
+        noted = "INSERT INTO loaded_files SELECT 'x', 'log', 1, now(), 0, 1, 1 FROM "
+        cur.execute(f"{noted} generate_series(1, {files})")
     result = run("sparkify", "check", SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"])
     words = ["nothing to check yet", "sparkifydb on the embedded server", "run python etl.py"]
     assert_fails_in_one_line(result, *words)

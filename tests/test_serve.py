@@ -116,11 +116,6 @@ def test_what_is_printed_leads_to_the_tables(served):
         assert fetch(conn.cursor(), query) == expected
 
 
-def test_it_listens_on_this_machine_alone(served):
-    ports = [c for c in psutil.net_connections("tcp") if c.laddr.port == int(served["port"])]
-    assert {c.laddr.ip for c in ports if c.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
-
-
 def test_programs_that_would_rather_encrypt_come_in(served):
     with session(served, sslmode="prefer", gssencmode="prefer") as cur:
         assert fetch(cur, "SELECT 1") == [(1,)]
@@ -290,6 +285,12 @@ def is_open(typed):
     return False
 
 
+def test_it_listens_on_this_machine_alone_and_the_server_not_at_all(resting):
+    with serving(resting) as (process, typed):
+        assert listening(process.pid) == [("127.0.0.1", int(typed["port"]))]
+        assert listening(server_pid(resting)) == []
+
+
 def test_a_second_serve_and_a_port_that_is_taken(resting):
     with serving(resting, free_port()) as (_, typed):
         result = run("sparkify", "serve", "--port", typed["port"], SPARKIFY_PGDATA=resting)
@@ -413,10 +414,11 @@ def test_killed_it_leaves_nothing_that_listens(resting):
 
 
 def listening(pid):
-    server = psutil.Process(pid)
-    processes = [server, *server.children(recursive=True)]
+    """Return the addresses and ports at which a process or one of its children listens."""
+    process = psutil.Process(pid)
+    processes = [process, *process.children(recursive=True)]
     ports = [c for process in processes for c in process.net_connections("inet")]
-    return [c.laddr for c in ports if c.status == psutil.CONN_LISTEN]
+    return [tuple(c.laddr) for c in ports if c.status == psutil.CONN_LISTEN]
 
 
 def test_a_server_that_is_gone_is_told():
