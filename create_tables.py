@@ -17,6 +17,7 @@ from sparkify.messages import ServerError, end_interrupted, one_line
 from sql_queries import (
     create_table_queries,
     database_create,
+    database_locale,
     database_settings_select,
     database_time_zone,
     drop_table_queries,
@@ -45,9 +46,8 @@ def create_database():
     except server.DatabaseMissing:
         with contextlib.closing(server.connect("postgres")) as admin:
             admin.autocommit = True
-            name = sql.Identifier(server.named_parameters()["dbname"])
             with admin.cursor() as cur, contextlib.suppress(*JUST_CREATED):
-                cur.execute(sql.SQL(database_create).format(name))
+                create_in_utf8(cur, sql.Identifier(server.named_parameters()["dbname"]))
         conn = server.connect()
     return conn.cursor(), conn
 
@@ -59,8 +59,19 @@ def check_version(conn):
         raise ServerError(f"{target()} is PostgreSQL {version}; 15 or later is needed")
 
 
+def create_in_utf8(cur, name):
+    """Create the database, in the locale C where the server's own one is for another encoding."""
+    try:
+        cur.execute(sql.SQL(database_create).format(name))
+    except psycopg2.errors.InvalidParameterValue:
+        cur.execute(sql.SQL(f"{database_create} {database_locale}").format(name))
+
+
 def set_time_zone(cur, conn):
-    """Make UTC the database's time zone. Raises ServerError if its text isn't UTF-8."""
+    """Make UTC the database's time zone.
+
+    Raises ServerError if its text isn't UTF-8, or if only its owner may do that.
+    """
     cur.execute(database_settings_select)
     encoding, is_utc = cur.fetchone()
     if encoding != "UTF8":
@@ -69,7 +80,14 @@ def set_time_zone(cur, conn):
             "database, or name another in DATABASE_URL"
         )
     if not is_utc:
-        cur.execute(sql.SQL(database_time_zone).format(sql.Identifier(conn.info.dbname)))
+        statement = sql.SQL(database_time_zone).format(sql.Identifier(conn.info.dbname))
+        try:
+            cur.execute(statement)
+        except psycopg2.errors.InsufficientPrivilege as error:
+            raise ServerError(
+                f"{one_line(error)} ({target()}), whose time zone must be UTC; connect as the "
+                f"owner, or have the owner or an administrator run {statement.as_string(conn)}"
+            ) from None
 
 
 def drop_tables(cur, conn):

@@ -139,7 +139,11 @@ def try_to_run(arguments, log):
     try:
         storage, root = (None, None) if arguments.retry else find_storage(arguments.data)
         patience = 0 if arguments.no_wait else RETRY_SECONDS
-        with contextlib.closing(server.connect_patiently(patience)) as conn, conn.cursor() as cur:
+        with (
+            contextlib.closing(server.connect_patiently(patience)) as conn,
+            server.naming_missing_grants(conn),
+            conn.cursor() as cur,
+        ):
             wait_for_turn(cur, session_lock_select, patient=not arguments.no_wait)
             conn.commit()
             if arguments.retry:

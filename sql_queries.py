@@ -52,6 +52,7 @@ VIEW_RANK = (
 # DATABASE
 
 database_create = "CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0"
+database_locale = "LOCALE 'C'"  # it goes with every encoding
 # hour, day and weekday are those of UTC; what a query shows of start_time agrees with them.
 database_time_zone = "ALTER DATABASE {} SET timezone TO 'UTC'"
 database_settings_select = """

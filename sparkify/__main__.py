@@ -7,16 +7,23 @@ import sys
 
 import psycopg2
 
-from sparkify import checks, clients, server
+from sparkify import checks, clients, serve, server
 from sparkify.messages import ServerError, end_interrupted, one_line, script_name
 
 
 def check_tables(arguments):
-    """Make the sanity checks and return the exit status: 1 if one failed."""
+    """Make the sanity checks and return the exit status: 1 if one failed.
+
+    Raises ServerError where there is nothing to check."""
     parser = argparse.ArgumentParser("python -m sparkify check", description=checks.__doc__)
     parser.parse_args(arguments)
-    with contextlib.closing(server.connect()) as conn, conn.cursor() as cur:
-        return 0 if checks.print_checks(cur) else 1
+    with (
+        contextlib.closing(server.connect()) as conn,
+        server.naming_missing_grants(conn),
+        conn.cursor() as cur,
+    ):
+        checks.require_rows(cur, server.target(conn))
+        return 0 if checks.print_checks(cur, colour=sys.stdout.isatty()) else 1
 
 
 # By name: what it does, in a line, and the function that takes its arguments.
@@ -25,6 +32,7 @@ COMMANDS = {
     "pg_dump": ("write a backup", functools.partial(clients.run_client, "pg_dump")),
     "pg_restore": ("read a backup", functools.partial(clients.run_client, "pg_restore")),
     "check": ("check the tables, and warn about each rule that is broken", check_tables),
+    "serve": ("let other programs read the tables at a port, until Ctrl-C", serve.serve_tables),
 }
 
 

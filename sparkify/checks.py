@@ -1,9 +1,11 @@
 """Check the tables by the rules, and warn about each that is broken."""
 
 import psycopg2
+from psycopg2 import sql
 
-from sparkify.messages import one_line
+from sparkify.messages import ServerError, one_line
 from sparkify.rules import sanity_check_queries
+from sql_queries import table_names
 
 # So that texts and definitions read as the rules write them, whatever a role's settings are.
 session_settings_set = """
@@ -20,6 +22,29 @@ SELECT count(*) OVER (), row_to_json(offenders)::text
 FROM ({}) AS offenders
 LIMIT 5
 """
+
+tables_select = "SELECT name FROM unnest(%s) AS name WHERE to_regclass(name) IS NOT NULL"
+has_rows_select = "SELECT EXISTS (SELECT FROM {})"
+
+
+def require_rows(cur, target):
+    """Raise ServerError where the target's tables are missing, or hold nothing to check yet."""
+    cur.execute(tables_select, (table_names,))
+    tables = [name for (name,) in cur]
+    if not tables:
+        raise ServerError(
+            f"{target} has no tables that {cur.connection.info.user} can see; "
+            "run python create_tables.py"
+        )
+    if not [name for name in tables if has_rows(cur, name) and name != "loaded_files"]:
+        raise ServerError(
+            f"there is nothing to check yet: the tables of {target} are empty; run python etl.py"
+        )
+
+
+def has_rows(cur, table):
+    cur.execute(sql.SQL(has_rows_select).format(sql.Identifier(table)))
+    return cur.fetchone()[0]
 
 
 def failed_checks(cur):
@@ -42,14 +67,15 @@ def describe_offenders(offenders):
     return f"{rows:,} {'row breaks' if rows == 1 else 'rows break'} it: {', '.join(examples)}"
 
 
-def print_checks(cur):
+def print_checks(cur, colour=True):
     """Print a line for each check that fails, or one that all have passed; tell whether they did.
 
     The cursor's connection must not be in autocommit mode.
     """
     failures = list(failed_checks(cur))
+    before, after = (ORANGE, RESET) if colour else ("", "")
     for name, fault in failures:
-        print(f"{ORANGE}[WARNING] {name}: {fault}{RESET}")
+        print(f"{before}[WARNING] {name}: {fault}{after}")
     if not failures:
         print(f"All {len(sanity_check_queries)} sanity checks passed")
     return not failures

@@ -1,6 +1,8 @@
 """Postgres's own programs, run on Sparkify's database: psql, pg_dump, pg_restore."""
 
+import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -8,22 +10,73 @@ import subprocess
 from psycopg2.extensions import make_dsn
 
 from sparkify import embedded, server
+from sparkify.messages import ServerError
+
+# Since this version pg_dump and pg_restore set transaction_timeout, which older servers don't know.
+NEW_SETTING = 17
 
 
 def run_client(tool, arguments):
     """Run a program with its own arguments and return its exit status. Raises ServerError."""
-    server.connect().close()
-    command, environment = client_command(tool, server.server_parameters(), arguments)
+    with contextlib.closing(server.connect()) as conn:
+        path = find_program(tool, conn.server_version // 10_000)
+    command, environment = client_command(path, server.server_parameters(), arguments)
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is psql's: it cancels the query
     return subprocess.run(command, env=environment).returncode
 
 
-def client_command(tool, parameters, arguments):
+def client_command(path, parameters, arguments):
     """Return a program's command line and environment, which is where a password goes."""
-    path = shutil.which(tool)
-    if path is None or server.uses_embedded_server():
-        path = str(embedded.import_pgserver().utils.POSTGRES_VERSIONS[18] / tool)
     public = {key: value for key, value in parameters.items() if key != "password"}
     secret = {"PGPASSWORD": parameters["password"]} if "password" in parameters else {}
     zone = {"PGTZ": server.TIME_ZONE}
     return [path, "--dbname", make_dsn(**public), *arguments], os.environ | zone | secret
+
+
+def find_program(tool, version):
+    """Return the path of a program that suits a server's major version. Raises ServerError."""
+    paths = {} if server.uses_embedded_server() else installed_program(tool)
+    if version not in paths:
+        paths = bundled_programs(tool) | paths
+    chosen = choose_version(tool, version, paths)
+    if chosen is None:
+        there = ", ".join(map(str, sorted(paths)))
+        raise ServerError(
+            f"{server.server_name()} is PostgreSQL {version}, for which no {tool} of version "
+            f"{there} will do; install {tool} {version} and put it on PATH"
+        )
+    return paths[chosen]
+
+
+def choose_version(tool, version, versions):
+    """Return which of a program's major versions suits a server's, None where none does.
+
+    The server's own version, else the oldest newer one: a program knows the servers that are older
+    than itself. But pg_dump and pg_restore must be below 17 for a server below 17 (NEW_SETTING).
+    Both are chosen alike, so that what was dumped from a server can be restored to it.
+
+    Where there is no such version, the newest older one will do for psql, which may not describe
+    all that such a server has, and for pg_restore, which by itself refuses a file that a newer
+    pg_dump wrote; but no pg_dump reads a server that is newer than itself.
+    """
+    newer = [number for number in versions if number >= version]
+    if tool != "psql" and version < NEW_SETTING:
+        newer = [number for number in newer if number < NEW_SETTING]
+    older = [number for number in versions if number < version and tool != "pg_dump"]
+    return min(newer, default=max(older, default=None))
+
+
+def bundled_programs(tool):
+    """Return the paths of a program that comes with the embedded server, by major version."""
+    folders = embedded.import_pgserver().utils.POSTGRES_VERSIONS
+    return {version: str(folder / tool) for version, folder in folders.items()}
+
+
+def installed_program(tool):
+    """Return {major version: path} of the program on PATH, empty where there is none."""
+    path = shutil.which(tool)
+    if path is None:
+        return {}
+    result = subprocess.run([path, "--version"], capture_output=True, text=True)
+    number = re.search(r"\) (\d+)", result.stdout)
+    return {int(number[1]): path} if number else {}

@@ -19,7 +19,7 @@ import psycopg2
 from psycopg2.extensions import parse_dsn
 
 from sparkify import embedded
-from sparkify.messages import ServerError, one_line, script_name
+from sparkify.messages import LoadError, ServerError, one_line, script_name
 
 DATABASE = "sparkifydb"
 # The user's name and password end at the only @, and hold no / that isn't percent-encoded.
@@ -177,6 +177,21 @@ def database_is_missing(error, parameters):
     with contextlib.closing(connection), connection.cursor() as cursor:
         cursor.execute("SELECT FROM pg_database WHERE datname = %s", (parameters["dbname"],))
         return cursor.rowcount == 0
+
+
+@contextlib.contextmanager
+def naming_missing_grants(conn):
+    """Raise what a role lacks the privilege for as a ServerError: which role, where, the remedy."""
+    role, place = conn.info.user, target(conn)
+    try:
+        yield
+    except (psycopg2.Error, LoadError) as error:
+        cause = error.__cause__ or error
+        if not isinstance(cause, psycopg2.errors.InsufficientPrivilege):
+            raise
+        raise ServerError(
+            f"{one_line(cause)} (role {role} of {place}); the README says under Roles what to grant"
+        ) from None
 
 
 def target(conn):

@@ -1,10 +1,14 @@
 """The sanity checks: all pass on the sample, and each break of schema or data fails its own."""
 
 import contextlib
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from records import load_data
+from scripts import PROJECT, assert_fails_in_one_line, environment_of, run, script_of
 
 import create_tables
 import sql_queries
@@ -388,6 +392,39 @@ def test_the_tables_are_judged_whatever_the_settings_of_the_session(cur, setting
     assert names_of_failures(cur) == set()
 
 
+def test_a_warning_may_be_plain(cur, capsys):
+    cur.execute("UPDATE users SET level = ''")
+    assert not checks.print_checks(cur, colour=False)
+    assert capsys.readouterr().out.startswith("[WARNING] users: level is free or paid: ")
+
+
+@pytest.fixture
+def broken(sample):
+    """The sample for a while with a user's level that breaks a rule, for a program to see it."""
+    with sample, sample.cursor() as cur:
+        cur.execute("UPDATE users SET level = 'gold'")
+    yield {"SPARKIFY_PGDATA": os.environ["SPARKIFY_PGDATA"]}
+    load_data(sample.cursor(), sample)
+
+
+def test_warnings_that_go_to_a_file_are_plain(broken):
+    result = run("sparkify", "check", **broken)
+    assert (result.returncode, result.stderr) == (1, "")
+    assert result.stdout.startswith("[WARNING] users: level")
+    assert "\033" not in result.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no terminal can be made here")
+def test_warnings_at_a_terminal_are_orange(broken):
+    reading, terminal = os.openpty()
+    command = [sys.executable, *script_of("sparkify"), "check"]
+    environment = environment_of(**broken)
+    assert subprocess.run(command, cwd=PROJECT, env=environment, stdout=terminal).returncode == 1
+    os.close(terminal)
+    assert os.read(reading, 1000).startswith(b"\033[38;5;208m[WARNING] users: level")
+    os.close(reading)
+
+
 def test_a_missing_table_hides_no_other_check(cur, capsys):
     cur.execute("DROP TABLE unmatched_songplays CASCADE; UPDATE users SET gender = 'x'")
     assert not checks.print_checks(cur)
@@ -399,3 +436,31 @@ def test_a_missing_table_hides_no_other_check(cur, capsys):
 
 def test_a_check_takes_no_parameters_and_holds_no_percent_sign():
     assert not [name for name, query in sanity_check_queries.items() if "%" in query]
+
+
+# These make the tables anew, and so come last
+
+
+@pytest.mark.parametrize("files", [0, 1])
+def test_empty_tables_are_no_success(conn, files):
+    """Nor are they where all lines of the files that are noted as loaded were set aside."""
+    with conn, conn.cursor() as cur:
+        noted = "INSERT INTO loaded_files SELECT 'x', 'log', 1, now(), 0, 1, 1 FROM "
+        cur.execute(f"{noted} generate_series(1, {files})")
+    result = run("sparkify", "check", SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"])
+    words = ["nothing to check yet", "sparkifydb on the embedded server", "run python etl.py"]
+    assert_fails_in_one_line(result, *words)
+
+
+def test_missing_tables_are_told_in_one_line(conn):
+    with conn, conn.cursor() as cur:
+        cur.execute(f"DROP TABLE {', '.join(sql_queries.table_names)} CASCADE")
+    result = run("sparkify", "check", SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"])
+    assert_fails_in_one_line(result, "has no tables", "run python create_tables.py")
+
+
+def test_the_rows_of_one_table_are_enough_to_check(conn):
+    with conn, conn.cursor() as cur:
+        cur.execute("INSERT INTO artists VALUES ('AR1', 'Nina', '', NULL, NULL)")
+    result = run("sparkify", "check", SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"])
+    assert (result.returncode, result.stderr) == (0, "")

@@ -1,15 +1,20 @@
 """What create_tables.py makes, and that whatever stops it changes nothing."""
 
 import contextlib
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import psycopg2
 import pytest
 from scripts import PROJECT, assert_fails_in_one_line, environment_of, run
+from test_server import QUOTED, connect_until_ready, free_port, running_server
 
 import create_tables
 from sparkify.messages import ServerError
@@ -215,6 +220,17 @@ def test_role_without_the_right_is_told_in_one_line(url, statements, words):
     assert_fails_in_one_line(result, "fresh on /", *words)
 
 
+def test_the_statement_that_is_named_where_the_time_zone_cannot_be_set_is_the_remedy(url):
+    admin = url(role="postgres")
+    execute(admin.replace("/fresh", "/postgres"), "CREATE ROLE analyst LOGIN")
+    execute(admin.replace("/fresh", "/postgres"), "CREATE DATABASE fresh")
+    execute(admin, "GRANT ALL ON SCHEMA public TO analyst")
+    result = run("create_tables.py", DATABASE_URL=url(role="analyst"))
+    assert_fails_in_one_line(result, "must be owner of database fresh", "UTC", "administrator")
+    execute(admin, re.search("run (ALTER DATABASE .*)", result.stderr)[1])
+    create(url(role="analyst"))
+
+
 def test_role_that_does_not_own_the_tables_is_told_in_one_line(url):
     me = url(role="postgres")
     create(me)
@@ -254,6 +270,41 @@ def test_database_in_another_encoding_is_told_and_left_alone(url):
     result = run("create_tables.py", DATABASE_URL=url(role="postgres"))
     assert_fails_in_one_line(result, "fresh on /", "LATIN1", "drop that database, or name another")
     assert fetch(url(role="postgres"), "SELECT * FROM songs") == [("mine",)]
+
+
+@pytest.fixture(scope="module", params=[16, 18])
+def latin1(request):
+    """The URL of a server whose locale is for LATIN1, in which no database can be in UTF-8."""
+    name, folder = "en_US.ISO-8859-1", Path(tempfile.mkdtemp(prefix="sparkify-latin1-"))
+    folder.chmod(0o755)
+    definition = ["localedef", "-i", "en_US", "-f", "ISO-8859-1", folder / name]
+    if not shutil.which("localedef") or subprocess.run(definition, capture_output=True).returncode:
+        pytest.skip("no locale can be made here")
+    (folder / "server").mkdir()
+    port = free_port()
+    locale = {"initdb": (f"--locale={name}",), "LOCPATH": str(folder)}
+    with running_server(folder / "server", port, request.param, **locale):
+        url = f"postgresql://admin:{QUOTED}@127.0.0.1:{port}"
+        connect_until_ready(f"{url}/postgres").close()
+        assert fetch(f"{url}/postgres", "SHOW server_encoding") == [("LATIN1",)]
+        yield url
+    shutil.rmtree(folder)
+
+
+def test_database_is_in_utf8_whatever_the_locale_of_the_server(latin1):
+    create(latin1)
+    assert fetch(f"{latin1}/sparkifydb", "SHOW server_encoding") == [("UTF8",)]
+
+
+def test_the_statement_for_administrators_works_whatever_the_locale_of_the_server(latin1):
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    [statement, locale] = re.search("`(CREATE DATABASE .*)`, with `(LOCALE .*)`", readme).groups()
+    execute(f"{latin1}/postgres", "CREATE ROLE sparkify LOGIN")
+    statement = statement.replace("sparkifydb", "administered")
+    with pytest.raises(psycopg2.errors.InvalidParameterValue):
+        execute(f"{latin1}/postgres", statement)
+    execute(f"{latin1}/postgres", f"{statement} {locale}")
+    assert fetch(f"{latin1}/administered", "SHOW server_encoding") == [("UTF8",)]
 
 
 def test_help_says_that_data_is_lost():

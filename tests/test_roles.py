@@ -332,7 +332,18 @@ def test_the_reader_cannot_load_and_is_told_in_one_line(tables, data, loader):
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
     assert "permission denied for" in result.stderr
+    assert f"(role {READER} of sparkifydb on /" in result.stderr
+    assert "the README says under Roles what to grant" in result.stderr
     assert not any(run_and_read(read_tables).values())
+
+
+def test_a_retry_names_the_grants_too(tables, tmp_path):
+    entry = {"file": "/x/log_data/x.json", "line": 1, "reason": "", "text": json.dumps(event())}
+    write_lines(tmp_path / "rejected.jsonl", [entry])
+    result = run("etl.py", "--retry", "rejected.jsonl", cwd=tmp_path, **as_role(READER))
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert f"(role {READER} of sparkifydb on /" in result.stderr
 
 
 # Reading
@@ -360,6 +371,23 @@ def test_the_sanity_checks_pass_for_each_role(filled, role):
     result = run("sparkify", "check", **as_role(role))
     passed = f"All {len(sanity_check_queries)} sanity checks passed\n"
     assert (result.returncode, result.stdout, result.stderr) == (0, passed, "")
+
+
+@pytest.mark.parametrize("lacking", ["songplays", "loaded_files"])
+def test_the_sanity_checks_are_not_made_without_the_right_to_read(filled, lacking):
+    with session() as cur:
+        cur.execute(f"REVOKE SELECT ON {lacking} FROM {READER}")
+    result = run("sparkify", "check", **as_role(READER))
+    assert_fails_in_one_line(result, f"permission denied for table {lacking}", f"role {READER}")
+
+
+def test_the_sanity_checks_are_not_made_without_a_way_into_the_schema(filled):
+    with session() as cur:
+        cur.execute("REVOKE USAGE ON SCHEMA public FROM PUBLIC")
+        cur.execute(f"REVOKE USAGE ON SCHEMA public FROM {READER}")
+        result = run("sparkify", "check", **as_role(READER))
+        cur.execute(f"GRANT USAGE ON SCHEMA public TO PUBLIC, {READER}")
+    assert_fails_in_one_line(result, f"has no tables that {READER} can see")
 
 
 def test_the_roles_may_be_named_in_a_url(filled):

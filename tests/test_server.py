@@ -96,26 +96,28 @@ def free_port():
 
 
 @contextlib.contextmanager
-def running_server(folder, port):
-    """Run a PostgreSQL 16 that wants a password; its superuser is `admin`."""
+def running_server(folder, port, version=16, initdb=("-E", "UTF8", "--locale=C"), **variables):
+    """Run a PostgreSQL that wants a password; its superuser is `admin`."""
     (folder / "password").write_text(PASSWORD)
     user = {"user": "nobody", "extra_groups": []} if IS_ROOT else {}
     if IS_ROOT:  # as whom Postgres doesn't run
         for path in (folder, folder / "password"):
             os.chown(path, 65534, -1)
-    programs = embedded.import_pgserver().utils.POSTGRES_VERSIONS[16]
+    programs = embedded.import_pgserver().utils.POSTGRES_VERSIONS[version]
+    environment = os.environ | variables
     subprocess.run(
         [programs / "initdb", "-D", folder / "data", "-U", "admin", "-A", "scram-sha-256"]
-        + ["--pwfile", folder / "password", "-E", "UTF8", "--locale=C", "--no-sync"],
+        + ["--pwfile", folder / "password", "--no-sync", *initdb],
         check=True,
         capture_output=True,
+        env=environment,
         **user,
     )
     settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"]
     options = [word for setting in settings for word in ("-c", setting)]
     command = [programs / "postgres", "-D", folder / "data", "-p", str(port), *options]
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, **user)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, **user)
     try:
         yield
     finally:

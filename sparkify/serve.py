@@ -1,0 +1,217 @@
+"""Serve the tables of the embedded server to the programs that analysts read them with.
+
+It stays up until Ctrl-C or SIGTERM, and lets a user that can only read in at a port of this
+machine; etl.py and the notebooks go on using it meanwhile.
+"""
+
+import argparse
+import contextlib
+import errno
+import os
+import secrets
+import signal
+import stat
+import time
+from pathlib import Path
+
+import psycopg2
+from psycopg2.extensions import encrypt_password
+
+from sparkify import embedded, relay, server
+from sparkify.messages import ServerError
+
+PORT, LAST_PORT = 5432, 65535
+READER = "sparkify_reader"
+RELOAD_SECONDS = 10  # for the server to read its rules again
+
+reader_select = "SELECT FROM pg_roles WHERE rolname = %s"
+reader_create = f"CREATE ROLE {READER}"
+# As the README's reader, here with a password. create_tables.py makes the tables anew: these, too,
+# are to be readable.
+reader_grants = f"""
+ALTER ROLE {READER}
+    LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS
+    PASSWORD %s;
+GRANT CONNECT ON DATABASE {server.DATABASE} TO {READER};
+GRANT USAGE ON SCHEMA public TO {READER};
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO {READER};
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {READER}
+"""
+hba_file_select = "SHOW hba_file"
+hba_file_reload = "SELECT pg_reload_conf()"
+# They go before pgserver's own, by which whoever can open the socket is trusted.
+READER_RULES = f"""\
+# Clients of `python -m sparkify serve`: only with a password.
+local all,replication {READER}     scram-sha-256
+host  all,replication {READER} all scram-sha-256
+
+"""
+
+
+def serve_tables(arguments):
+    """Serve until Ctrl-C or SIGTERM, and return the exit status."""
+    port = parse_arguments(arguments).port
+    refuse_other_servers()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.closing(server.connect()) as conn, open_port(port) as door:
+        password = keep_password(password_file())
+        admit_reader(conn, password)
+        require_password(conn, password)
+        conn.close()
+        print(describe(door.server_address[1], password), flush=True)
+        wait_for_end(door)
+    return 0
+
+
+def parse_arguments(arguments):
+    parser = argparse.ArgumentParser(
+        "python -m sparkify serve",
+        description=__doc__,
+        epilog=f"The password is made at random the first time and kept in {password_file()}; "
+        "delete that file to get another one. Exit status: 0 ended by Ctrl-C or SIGTERM; 1 failed; "
+        "2 wrong arguments.",
+    )
+    parser.add_argument(
+        "--port",
+        type=port_number,
+        default=PORT,
+        help="where to listen on 127.0.0.1; 0: any port that is free (default: %(default)s)",
+    )
+    return parser.parse_args(arguments)
+
+
+def port_number(text):
+    """Return a port's number. Raises ArgumentTypeError."""
+    if not text.isdecimal() or int(text) > LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to {LAST_PORT}")
+    return int(text)
+
+
+def refuse_other_servers():
+    """Raise ServerError where the environment names a server, which serves by itself."""
+    if not server.uses_embedded_server():
+        raise ServerError(
+            f"serve is for the embedded server, and {server.server_name()} is another one: "
+            "connect to that one itself, or unset DATABASE_URL, PGHOST, PGHOSTADDR and PGSERVICE"
+        )
+
+
+def open_port(port):
+    """Return the open port that leads to the embedded server. Raises ServerError."""
+    parameters = server.server_parameters()
+    host, number = parameters["host"], parameters["port"]
+    address = f"{host}/.s.PGSQL.{number}" if os.path.isabs(host) else (host, number)
+    try:
+        return relay.Relay(port, address, READER)
+    except OSError as error:
+        by_whom = ", perhaps by another serve" if error.errno == errno.EADDRINUSE else ""
+        raise ServerError(
+            f"can't listen on port {port} of {relay.HOST}: {error.strerror}{by_whom}; choose "
+            "another one with --port"
+        ) from None
+
+
+def password_file():
+    """Return the file that keeps the password; the data folder is pgserver's if this is root."""
+    data = embedded.data_folder()
+    return data.with_name(f"{data.name}.password")
+
+
+def keep_password(file):
+    """Return the password in a file that only this user can read, having made it the first time.
+
+    Raises ServerError where others could read it, or where it can't be written.
+    """
+    try:
+        with contextlib.suppress(FileExistsError):
+            made = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(made, "w") as stream:
+                stream.write(secrets.token_hex(16) + "\n")
+        kept = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        with open(kept) as stream:
+            password = stream.read().strip() if is_private(kept) else ""
+    except OSError as error:
+        raise ServerError(f"can't keep the password in {file}: {error.strerror}") from None
+    if not password:
+        raise ServerError(f"{file} is empty or open to others; delete it, and a new one is made")
+    return password
+
+
+def is_private(descriptor):
+    """Tell whether an open file belongs to this user, and nobody else may open it."""
+    if os.name == "nt":  # a user's files are private there
+        return True
+    facts = os.fstat(descriptor)
+    return facts.st_uid == os.geteuid() and not facts.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+
+
+def admit_reader(conn, password):
+    """Give the reader its rights and, as a hash, its password; create it if it is missing."""
+    secret = encrypt_password(password, READER, conn, "scram-sha-256")
+    with conn, conn.cursor() as cur:
+        cur.execute(reader_select, (READER,))
+        if not cur.rowcount:
+            cur.execute(reader_create)
+        cur.execute(reader_grants, (secret,))
+
+
+def require_password(conn, password):
+    """Have the server ask the reader for its password. Raises ServerError where it doesn't."""
+    with conn, conn.cursor() as cur:
+        cur.execute(hba_file_select)
+        write_rules(Path(cur.fetchone()[0]))
+        cur.execute(hba_file_reload)
+    deadline = time.monotonic() + RELOAD_SECONDS
+    while lets_in(f"not {password}"):
+        if time.monotonic() > deadline:
+            raise ServerError(f"the embedded server lets {READER} in without its password")
+        time.sleep(0.05)
+    if not lets_in(password):
+        raise ServerError(f"the embedded server doesn't let {READER} in with its password")
+
+
+def write_rules(file):
+    """Put the reader's rules first in pg_hba.conf, all at once: half a file would let nobody in."""
+    rules = file.read_bytes()
+    if rules.startswith(READER_RULES.encode()):
+        return
+    new = file.with_name(f"{file.name}.new")
+    new.write_bytes(READER_RULES.encode() + rules)
+    if os.name != "nt":
+        owner = file.stat()
+        os.chown(new, owner.st_uid, owner.st_gid)
+        new.chmod(stat.S_IMODE(owner.st_mode))
+    new.replace(file)
+
+
+def lets_in(password):
+    """Tell whether the server lets the reader in with a password."""
+    try:
+        reader = {"user": READER, "password": password}
+        psycopg2.connect(**server.server_parameters() | reader).close()
+    except psycopg2.OperationalError:
+        return False
+    return True
+
+
+def describe(port, password):
+    """Return what to type into a program that reads the tables, for people."""
+    return f"""\
+The tables can be read by programs on this machine until Ctrl-C:
+
+host      {relay.HOST}
+port      {port}
+database  {server.DATABASE}
+user      {READER}
+password  {password}
+
+or, as a URL: postgresql://{READER}:{password}@{relay.HOST}:{port}/{server.DATABASE}"""
+
+
+def wait_for_end(door):
+    """Let clients in until Ctrl-C or SIGTERM; a second one must not cut the server's end short."""
+    with contextlib.suppress(KeyboardInterrupt):
+        door.serve_forever()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    print(f"Port {door.server_address[1]} is closed", flush=True)
