@@ -2,9 +2,10 @@
 
 top      __main__: python -m sparkify
 5        readers (this process, threads or a cluster), bulk (load by COPY), checks
-4        blocks (files read about 16 MB at a time), constraints, report, clients
+4        blocks (files read about 16 MB at a time), constraints, report, clients, ask
 3        encode (for COPY), load (row by row), rejects (lines set aside), locks, server
-2        transform, shared (storage such as S3), storage (where DATA is), rules, questions
+2        transform, shared (storage such as S3), storage (where DATA is), rules, questions,
+         answers (as they are written)
 1        files, extract, cluster, embedded (its server), messages
 
 A line of JSON: files lists its File, blocks reads it in a Block with others, extract parses it (or

@@ -30,7 +30,8 @@ def run_line(line):
 
 def test_there_are_examples():
     scripts = [re.match(r"-m sparkify \w+|\S+", command)[0] for command, _ in EXAMPLES]
-    assert scripts == ["etl.py", *["-m sparkify psql"] * 3, "-m sparkify check"]
+    commands = [*["psql"] * 3, "check", "ask"]
+    assert scripts == ["etl.py", *(f"-m sparkify {command}" for command in commands)]
 
 
 @pytest.mark.parametrize(("command", "expected"), EXAMPLES)
