@@ -1,7 +1,7 @@
 """What the scripts are made of: a room a noun, each importing only from floors below its own.
 
 top      __main__: python -m sparkify
-5        readers (this process, threads or a cluster), bulk (load by COPY), checks
+5        readers (this process, threads or a cluster), bulk (load by COPY), checks, page
 4        blocks (files read about 16 MB at a time), constraints, report, clients, ask
 3        encode (for COPY), load (row by row), rejects (lines set aside), locks, server
 2        transform, shared (storage such as S3), storage (where DATA is), rules, questions,

@@ -9,9 +9,10 @@ import sys
 
 import psycopg2
 
-from sparkify import ask, checks, clients, server
+from sparkify import ask, checks, clients, page, server
 from sparkify.arguments import FAILED, WRONG_ARGUMENTS
 from sparkify.messages import (
+    LoadError,
     ServerError,
     WrongArguments,
     end_interrupted,
@@ -31,6 +32,7 @@ def check_tables(arguments):
 # By name: what it does, in a line, and the function that takes its arguments.
 COMMANDS = {
     "ask": ("list the analysts' questions, or answer one", ask.ask),
+    "report": ("write the answers and pictures as one HTML file", page.write_report),
     "psql": ("open psql on the database", functools.partial(clients.run_client, "psql")),
     "pg_dump": ("write a backup", functools.partial(clients.run_client, "pg_dump")),
     "pg_restore": ("read a backup", functools.partial(clients.run_client, "pg_restore")),
@@ -67,7 +69,7 @@ def main():
         return fail(error, WRONG_ARGUMENTS)
     except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
         return fail(f"{one_line(error)}; run python create_tables.py")
-    except (ServerError, psycopg2.Error) as error:
+    except (LoadError, ServerError, psycopg2.Error) as error:
         return fail(one_line(error))
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it is flushed once more
