@@ -64,8 +64,10 @@ def parse_arguments(arguments):
         output.add_argument(f"--{name}", dest="write", action="store_const", const=write, help=what)
     output.add_argument("--sql", action="store_true", help="print the query, ready for psql")
     for name, titles in parameters().items():
-        takers = ", ".join(f'"{title}"' for title in titles)
-        parser.add_argument(option_of(name), dest=name, metavar="VALUE", help=f"for {takers}")
+        takers = ", ".join(f'"{title}"' for title in titles).replace("%", "%%")
+        parser.add_argument(
+            option_of(name), dest=option_of(name), metavar="VALUE", help=f"for {takers}"
+        )
     return parser.parse_intermixed_args(arguments)
 
 
@@ -134,7 +136,7 @@ def take_values(question, options):
     They are text, as in quotes in SQL: Postgres knows what type it needs.
     """
     needed = parameters_of(question)
-    given = {name: getattr(options, name) for name in parameters()}
+    given = {name: vars(options)[option_of(name)] for name in parameters()}
     given = {name: value for name, value in given.items() if value is not None}
     if missing := [option_of(name) for name in needed if name not in given]:
         raise WrongArguments(f'"{question}" needs {" and ".join(missing)}')

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -65,11 +66,7 @@ def fetch_rows(cur, question, **parameters):
 
 def run_on_terminal(columns, *arguments):
     """Return what the command prints on a terminal of so many columns."""
-    import fcntl
-    import pty
-    import struct
-    import termios
-
+    fcntl, pty, termios = map(pytest.importorskip, ("fcntl", "pty", "termios"))  # not on Windows
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     command = [sys.executable, *script_of("sparkify"), "ask", *arguments]
@@ -241,6 +238,19 @@ def test_no_rows_are_an_empty_array_and_a_header(capsys):
     answers.write_csv(["title"], [])
     answers.write_table(["title"], [])
     assert capsys.readouterr().out == "[]\ntitle\ntitle\n-----\n"
+
+
+@pytest.mark.parametrize("option", ["--csv", "--json"])
+def test_programs_get_utf_8_whatever_the_terminal_takes(sample, option):
+    result = run_ask("most played songs", option, PYTHONIOENCODING="ascii")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "Żółty Liść" in result.stdout
+
+
+def test_letters_that_the_terminal_lacks_end_no_table(sample):
+    result = run_ask("most played songs", PYTHONIOENCODING="ascii")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "\\u017b\\xf3\\u0142ty" in result.stdout
 
 
 # SQL
