@@ -75,7 +75,8 @@ def main():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it is flushed once more
         if isinstance(error, BrokenPipeError):  # head has closed it, and has what it wanted
             return FAILED
-        return fail(f"can't write the output: {error.strerror}")
+        failed = f"can't use {error.filename}" if error.filename else "can't write the output"
+        return fail(f"{failed}: {error.strerror}")
     except KeyboardInterrupt:
         return end_interrupted()
 

@@ -370,6 +370,17 @@ def test_a_reader_that_has_enough_is_no_error(sample):
     assert (result.returncode, result.stderr) == (1, b"")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device")
+def test_a_full_disk_is_told_in_one_line(sample):
+    command = [sys.executable, *script_of("sparkify"), "ask", "1", "--csv"]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            command, cwd=PROJECT, env=environment_of(**HERE), stdout=full, stderr=subprocess.PIPE
+        )
+    said = b"sparkify: can't write the output: No space left on device\n"
+    assert (result.returncode, result.stderr) == (1, said)
+
+
 # Without data: from here on, the sample is gone
 
 
