@@ -3,12 +3,22 @@
 import argparse
 import contextlib
 import functools
+import io
+import os
 import sys
 
 import psycopg2
 
-from sparkify import checks, clients, serve, server
-from sparkify.messages import ServerError, end_interrupted, one_line, script_name
+from sparkify import ask, checks, clients, page, serve, server
+from sparkify.arguments import FAILED, WRONG_ARGUMENTS
+from sparkify.messages import (
+    LoadError,
+    ServerError,
+    WrongArguments,
+    end_interrupted,
+    one_line,
+    script_name,
+)
 
 
 def check_tables(arguments):
@@ -28,6 +38,8 @@ def check_tables(arguments):
 
 # By name: what it does, in a line, and the function that takes its arguments.
 COMMANDS = {
+    "ask": ("list the analysts' questions, or answer one", ask.ask),
+    "report": ("write the answers and pictures as one HTML file", page.write_report),
     "psql": ("open psql on the database", functools.partial(clients.run_client, "psql")),
     "pg_dump": ("write a backup", functools.partial(clients.run_client, "pg_dump")),
     "pg_restore": ("read a backup", functools.partial(clients.run_client, "pg_restore")),
@@ -53,15 +65,34 @@ def parse_arguments():
 
 
 def main():
-    """Run a command and return its exit status, or one line on why it could not be done."""
+    """Run a command and return its exit status; where it could not be done, say why in a line."""
+    sys.stdout = sys.stdout or io.TextIOWrapper(io.BytesIO())  # the shell may have closed it
     arguments = parse_arguments()
     _, run = COMMANDS[arguments.command]
     try:
-        return run(arguments.arguments)
-    except (ServerError, psycopg2.Error) as error:
-        return f"{script_name()}: {one_line(error)}"
+        status = run(arguments.arguments)
+        sys.stdout.flush()
+        return status
+    except WrongArguments as error:
+        return fail(error, WRONG_ARGUMENTS)
+    except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
+        return fail(f"{one_line(error)}; run python create_tables.py")
+    except (LoadError, ServerError, psycopg2.Error) as error:
+        return fail(one_line(error))
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it is flushed once more
+        if isinstance(error, BrokenPipeError):  # head has closed it, and has what it wanted
+            return FAILED
+        failed = f"can't use {error.filename}" if error.filename else "can't write the output"
+        return fail(f"{failed}: {error.strerror}")
     except KeyboardInterrupt:
         return end_interrupted()
+
+
+def fail(why, status=FAILED):
+    """Say why a command could not be done and return the exit status that tells so."""
+    print(f"{script_name()}: {why}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

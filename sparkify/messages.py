@@ -14,8 +14,12 @@ class LoadError(Exception):
     """What ends a run, in one line that names the file."""
 
 
+class TablesEmpty(ServerError):
+    """The tables are there, what is asked about isn't yet."""
+
+
 class WrongArguments(Exception):
-    """What is wrong with DATA, in one line."""
+    """What is wrong with a script's or command's arguments, such as DATA, in one line."""
 
 
 def script_name():

@@ -30,12 +30,15 @@ def run_line(line):
 
 def test_there_are_examples():
     scripts = [re.match(r"-m sparkify \w+|\S+", command)[0] for command, _ in EXAMPLES]
-    assert scripts == ["etl.py", *["-m sparkify psql"] * 3, "-m sparkify check"]
+    commands = [*["psql"] * 3, "check", "ask", "report"]
+    assert scripts == ["etl.py", *(f"-m sparkify {command}" for command in commands)]
 
 
 @pytest.mark.parametrize(("command", "expected"), EXAMPLES)
-def test_a_command_prints_what_the_readme_shows(sample, command, expected):
-    printed = run_line(command)
+def test_a_command_prints_what_the_readme_shows(sample, tmp_path, command, expected):
+    report = str(tmp_path / "report.html")
+    printed = run_line(command.replace("report.html", shlex.quote(report)))
+    printed = printed.replace(report, "report.html")
     folder = os.environ["SPARKIFY_PGDATA"]
     printed = printed.replace(folder, "/home/you/sparkify/.postgres")
     printed = printed.replace(str(PROJECT), "/home/you/sparkify")

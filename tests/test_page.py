@@ -1,0 +1,180 @@
+"""The report shows what test.ipynb answers, in one file; only a whole one replaces an old one."""
+
+import contextlib
+import os
+import shutil
+import socket
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from records import load_data
+from scripts import PROJECT, assert_fails_in_one_line, run
+
+import create_tables
+from sparkify import page
+from sparkify.messages import LoadError
+
+HERE = {"SPARKIFY_PGDATA": os.environ["SPARKIFY_PGDATA"]}
+WRITTEN = "events from 2018-11-01 to 2018-11-30\n"
+
+
+def run_report(*arguments, **variables):
+    return run("sparkify", "report", *arguments, **HERE | variables)
+
+
+@pytest.fixture(scope="module")
+def sample(server):
+    cur, conn = create_tables.create_database()
+    with contextlib.closing(conn):
+        load_data(cur, conn)
+        yield conn
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("report")
+
+
+@pytest.fixture(scope="module")
+def report(sample, folder):
+    """The report of the sample as it was written over an older one, and as a tree."""
+    notebook = (PROJECT / "test.ipynb").read_bytes()
+    (folder / "report.html").write_text("yesterday's")
+    (folder / "report.html").chmod(0o640)
+    (folder / "link.html").symlink_to(folder / "report.html")
+    result = run_report(folder / "link.html")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == f"Wrote {folder / 'link.html'}: {WRITTEN}"
+    assert (PROJECT / "test.ipynb").read_bytes() == notebook
+    return BeautifulSoup((folder / "report.html").read_bytes(), "html.parser")
+
+
+def test_an_old_file_is_replaced_through_a_link_and_keeps_its_rights(report, folder):
+    assert {path.name for path in folder.iterdir()} == {"report.html", "link.html"}
+    assert (folder / "link.html").is_symlink()
+    assert (folder / "report.html").stat().st_mode & 0o777 == 0o640
+
+
+def test_it_says_of_which_data_it_is(report):
+    assert report.title.get_text() == report.h1.get_text() == "Sparkify report"
+    said = report.header.p.get_text()
+    assert said.startswith(
+        "Events from 1 November 2018, 00:01 to 30 November 2018, 23:59 UTC. Made"
+    )
+
+
+def test_it_loads_nothing_from_elsewhere(report):
+    assert report.find_all(["script", "link", "iframe", "object"]) == []
+    assert {tag["src"].partition(",")[0] for tag in report.select("[src]")} == {
+        "data:image/png;base64"
+    }
+    assert {tag["href"][0] for tag in report.select("[href]")} == {"#"}
+    styles = " ".join(style.get_text() for style in report.find_all("style"))
+    assert "url(" not in styles and "@import" not in styles
+
+
+def test_it_shows_no_code(report):
+    assert report.select(".input, .prompt, .highlight, details") == []
+    assert "analytics_queries" not in report.get_text()
+    assert "SELECT" not in report.get_text()
+
+
+def test_each_question_has_a_table_or_a_picture(report):
+    for heading in report.main.find_all("h3"):
+        after = heading.find_all_next(["h2", "h3", "table", "img"])
+        assert after[0].name in ("table", "img"), heading
+    assert len(report.find_all("img")) > 10
+
+
+def test_it_shows_texts_for_readers_and_none_for_those_who_run_the_notebook(report):
+    assert "A broken rule shows" in report.get_text()
+    assert "sanity checks passed" in report.get_text()
+    assert "run it as often" not in report.get_text()
+
+
+def test_each_picture_is_named_by_its_title_or_the_heading_above(report):
+    names = [image["alt"] for image in report.find_all("img")]
+    assert names[0] == '"Call the Parade" is played most, by 39 listeners'
+    assert "82% of the plays are on the level paid" in names
+    assert names[-1] == "4. The schema"
+    assert len(set(names)) == len(names)
+
+
+def test_the_contents_lead_to_all_headings(report):
+    links = [(link["href"], link.get_text()) for link in report.select("nav a")]
+    headings = report.main.find_all(["h2", "h3"])
+    assert links == [(f"#{heading['id']}", heading.get_text()) for heading in headings]
+    ids = [tag["id"] for tag in report.select("[id]")]
+    assert len(set(ids)) == len(ids)
+    assert len(links) > 10
+
+
+def test_texts_stand_to_the_left_and_numbers_to_the_right(report):
+    table = next(table for table in report.find_all("table") if "Call the Parade" in str(table))
+    aligned = {heading.get_text(): heading.get("class") for heading in table.thead.find_all("th")}
+    assert aligned["title"] == aligned["in_catalogue"] == ["text"]
+    assert aligned["plays"] is None
+    assert [cell.get("class") for cell in table.tbody.tr.find_all("td")][:3] == [
+        ["text"],
+        ["text"],
+        None,
+    ]
+
+
+# What can't be written
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [("", ["no plain file"]), ("none/report.html", ["no folder", "create it"])],
+)
+def test_a_file_that_cannot_be_written_is_told_before_anything_runs(tmp_path, file, words):
+    url = "postgresql://nobody@127.0.0.1:1/"
+    assert_fails_in_one_line(run_report(tmp_path / file, DATABASE_URL=url), *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "report.html"
+    path.write_text("old")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copymode", fail)
+    with pytest.raises(LoadError, match="can't write .*report.html: No space left on device"):
+        page.replace_file(path, "new")
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == "old"
+
+
+def test_a_notebook_that_fails_is_told_in_one_line_and_leaves_the_old_file(
+    sample, tmp_path, monkeypatch
+):
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell("import etl\nraise ValueError('no such\\nsong')")]
+    nbformat.write(notebook, tmp_path / "broken.ipynb")
+    (tmp_path / "report.html").write_text("old")
+    monkeypatch.setattr(page, "NOTEBOOK", tmp_path / "broken.ipynb")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LoadError) as failure:
+        page.write_report([])
+    assert str(failure.value) == "broken.ipynb failed: ValueError: no such"
+    assert {path.name for path in tmp_path.iterdir()} == {"broken.ipynb", "report.html"}
+    assert (tmp_path / "report.html").read_text() == "old"
+
+
+def test_empty_tables_say_what_to_run(conn, tmp_path):
+    result = run_report(tmp_path / "report.html")
+    assert_fails_in_one_line(result, "no events yet", "run python etl.py")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_cannot_be_reached_is_told_in_one_line(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    url = f"postgresql://nobody@127.0.0.1:{port}/"
+    result = run_report(tmp_path / "report.html", DATABASE_URL=url)
+    assert_fails_in_one_line(result, f"127.0.0.1:{port}", "DATABASE_URL")
+    assert list(tmp_path.iterdir()) == []
