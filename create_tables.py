@@ -1,11 +1,15 @@
 """Reset Sparkify's star schema: create the database if it is missing, drop and create its tables.
 
-What the tables held is gone afterwards; `python etl.py` loads it again.
+What the tables held is gone afterwards; `etl.py` loads it again.
 """
 
 import argparse
 import contextlib
 import sys
+
+import sparkify  # noqa: F401 (it comes before the libraries, to say whether this Python will do)
+
+# isort: split
 
 import psycopg2
 from psycopg2 import sql

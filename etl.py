@@ -15,11 +15,16 @@ import sys
 import time
 from pathlib import Path
 
+import sparkify  # noqa: F401 (it comes before the libraries, to say whether this Python will do)
+
+# isort: split
+
 import psycopg2
 
 from sparkify import deferred, rejects, report, server
 from sparkify.arguments import FAILED, SET_ASIDE, WRONG_ARGUMENTS, parse_arguments
 from sparkify.files import UnreadableFile, list_files, select_new
+from sparkify.interpreter import command
 from sparkify.load import (
     add_song_ids,
     delete_outranked_plays,
@@ -139,11 +144,8 @@ def try_to_run(arguments, log):
     try:
         storage, root = (None, None) if arguments.retry else find_storage(arguments.data)
         patience = 0 if arguments.no_wait else RETRY_SECONDS
-        with (
-            contextlib.closing(server.connect_patiently(patience)) as conn,
-            server.naming_missing_grants(conn),
-            conn.cursor() as cur,
-        ):
+        conn = server.connect_patiently(patience)
+        with contextlib.closing(conn), server.naming_missing_grants(conn), conn.cursor() as cur:
             wait_for_turn(cur, session_lock_select, patient=not arguments.no_wait)
             conn.commit()
             if arguments.retry:
@@ -152,7 +154,7 @@ def try_to_run(arguments, log):
     except WrongArguments as error:
         return WRONG_ARGUMENTS, str(error)
     except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
-        return FAILED, f"{one_line(error)}; run python create_tables.py"
+        return FAILED, f"{one_line(error)}; run {command('create_tables.py')}"
     except (ServerError, LoadError, psycopg2.Error) as error:
         return FAILED, one_line(error)
     except OSError as error:  # such as a pipe that head has closed

@@ -7,8 +7,13 @@ top      __main__: python -m sparkify
 2        transform, shared (storage such as S3), storage (where DATA is), rules, questions,
          answers (as they are written)
 1        files, extract, cluster, comments, messages, embedded (its server), relay (a port to it)
+ground   interpreter (the Python that runs: will it do?)
 
 A line of JSON: files lists its File, blocks reads it in a Block with others, extract parses it (or
 makes a Reject of it, for rejects), transform makes rows of it, and load inserts them; or encode and
 bulk COPY them. report adds what became of a file, its Outcome, up in a Tally, and tells.
 """
+
+from sparkify.interpreter import require_python
+
+require_python()

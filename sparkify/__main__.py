@@ -11,6 +11,7 @@ import psycopg2
 
 from sparkify import ask, checks, clients, page, serve, server
 from sparkify.arguments import FAILED, WRONG_ARGUMENTS
+from sparkify.interpreter import command
 from sparkify.messages import (
     LoadError,
     ServerError,
@@ -25,7 +26,7 @@ def check_tables(arguments):
     """Make the sanity checks and return the exit status: 1 if one failed.
 
     Raises ServerError where there is nothing to check."""
-    parser = argparse.ArgumentParser("python -m sparkify check", description=checks.__doc__)
+    parser = argparse.ArgumentParser(command("-m sparkify check"), description=checks.__doc__)
     parser.parse_args(arguments)
     with (
         contextlib.closing(server.connect()) as conn,
@@ -51,8 +52,8 @@ COMMANDS = {
 def parse_arguments():
     commands = "\n".join(f"  {name:<12}{what}" for name, (what, _) in COMMANDS.items())
     parser = argparse.ArgumentParser(
-        "python -m sparkify",
-        usage="python -m sparkify COMMAND [ARGUMENT ...]",
+        command("-m sparkify"),
+        usage="%(prog)s COMMAND [ARGUMENT ...]",
         description="Work with the tables that etl.py fills.",
         epilog=f"commands:\n{commands}\n\nArguments are the command's own; try COMMAND --help.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -76,7 +77,7 @@ def main():
     except WrongArguments as error:
         return fail(error, WRONG_ARGUMENTS)
     except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
-        return fail(f"{one_line(error)}; run python create_tables.py")
+        return fail(f"{one_line(error)}; run {command('create_tables.py')}")
     except (LoadError, ServerError, psycopg2.Error) as error:
         return fail(one_line(error))
     except OSError as error:

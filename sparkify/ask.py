@@ -10,11 +10,12 @@ import difflib
 import re
 
 from sparkify import answers, server
+from sparkify.interpreter import command
 from sparkify.messages import TablesEmpty, WrongArguments
 from sparkify.questions import analytics_queries
 
 PARAMETER = r"%\((\w+)\)s"
-LIST = "python -m sparkify ask"
+LIST = command("-m sparkify ask")
 
 period_select = """
 -- One row: the first and the last event, or NULL
@@ -49,7 +50,7 @@ def parse_arguments(arguments):
     """Return what is asked; for each parameter that any question takes there is an option."""
     parser = Parser(
         LIST,
-        usage=f"{LIST} [QUESTION] [--PARAMETER VALUE ...] [--csv | --json | --sql]",
+        usage="%(prog)s [QUESTION] [--PARAMETER VALUE ...] [--csv | --json | --sql]",
         description="Answer one of the analysts' questions; list them all if none is asked.",
     )
     parser.add_argument(
@@ -159,7 +160,7 @@ def fetch_period(cur):
     first, last = cur.fetchone()
     if first is None:
         target = server.target(cur.connection)
-        raise TablesEmpty(f"there are no events yet in {target}; run python etl.py")
+        raise TablesEmpty(f"there are no events yet in {target}; run {command('etl.py')}")
     return first, last
 
 

@@ -3,6 +3,7 @@
 import psycopg2
 from psycopg2 import sql
 
+from sparkify.interpreter import command
 from sparkify.messages import ServerError, one_line
 from sparkify.rules import sanity_check_queries
 from sql_queries import table_names
@@ -34,11 +35,12 @@ def require_rows(cur, target):
     if not tables:
         raise ServerError(
             f"{target} has no tables that {cur.connection.info.user} can see; "
-            "run python create_tables.py"
+            f"run {command('create_tables.py')}"
         )
     if not [name for name in tables if has_rows(cur, name) and name != "loaded_files"]:
         raise ServerError(
-            f"there is nothing to check yet: the tables of {target} are empty; run python etl.py"
+            f"there is nothing to check yet: the tables of {target} are empty; "
+            f"run {command('etl.py')}"
         )
 
 

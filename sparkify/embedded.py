@@ -44,7 +44,7 @@ def start_server(data):
         info = server.get_postmaster_info()
         keep_private(info.socket_dir, data)
         atexit.register(renew_handle, pgserver, server)  # runs before what pgserver registered
-    except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
         raise ServerError(
             f"the embedded server can't start in {data}: {last_words(error, data)}; set "
             "SPARKIFY_PGDATA to another folder, or DATABASE_URL or PGHOST to a server of your own"

@@ -12,6 +12,7 @@ from pathlib import Path
 from string import Template
 
 from sparkify import ask, server
+from sparkify.interpreter import command
 from sparkify.messages import LoadError, one_line
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -48,7 +49,7 @@ def write_report(arguments):
 def parse_arguments(arguments):
     """Return the name of the file to write."""
     parser = argparse.ArgumentParser(
-        "python -m sparkify report",
+        command("-m sparkify report"),
         description="Run test.ipynb afresh, and write its answers and pictures, without code, as "
         "one HTML file that needs nothing else. An existing file is replaced once all went well.",
     )

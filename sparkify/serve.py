@@ -18,6 +18,7 @@ import psycopg2
 from psycopg2.extensions import encrypt_password
 
 from sparkify import embedded, relay, server
+from sparkify.interpreter import command
 from sparkify.messages import ServerError
 
 PORT, LAST_PORT = 5432, 65535
@@ -26,8 +27,8 @@ RELOAD_SECONDS = 10  # for the server to read its rules again
 
 reader_select = "SELECT FROM pg_roles WHERE rolname = %s"
 reader_create = f"CREATE ROLE {READER}"
-# As the README's reader, here with a password. create_tables.py makes the tables anew: these, too,
-# are to be readable.
+# As the reader in docs/operations.md, here with a password. create_tables.py makes the tables anew:
+# these, too, are to be readable.
 reader_grants = f"""
 ALTER ROLE {READER}
     LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS
@@ -65,7 +66,7 @@ def serve_tables(arguments):
 
 def parse_arguments(arguments):
     parser = argparse.ArgumentParser(
-        "python -m sparkify serve",
+        command("-m sparkify serve"),
         description=__doc__,
         epilog=f"The password is made at random the first time and kept in {password_file()}; "
         "delete that file to get another one. Exit status: 0 ended by Ctrl-C or SIGTERM; 1 failed; "

@@ -19,6 +19,7 @@ import psycopg2
 from psycopg2.extensions import parse_dsn
 
 from sparkify import embedded
+from sparkify.interpreter import command
 from sparkify.messages import LoadError, ServerError, one_line, script_name
 
 DATABASE = "sparkifydb"
@@ -143,7 +144,8 @@ def explain(error, parameters):
     """Return a failed connection as a ServerError: the server, what it said, and what to do."""
     wanted = f"{parameters['dbname']} on {server_name()}"
     if parameters["dbname"] != "postgres" and database_is_missing(error, parameters):
-        return DatabaseMissing(f"there is no database {wanted} yet; run python create_tables.py")
+        remedy = f"run {command('create_tables.py')}"
+        return DatabaseMissing(f"there is no database {wanted} yet; {remedy}")
     # A line for each address tried, with indented hints.
     said = "; ".join(line for line in str(error).splitlines() if line[:1].strip())
     if uses_embedded_server():
@@ -190,7 +192,8 @@ def naming_missing_grants(conn):
         if not isinstance(cause, psycopg2.errors.InsufficientPrivilege):
             raise
         raise ServerError(
-            f"{one_line(cause)} (role {role} of {place}); the README says under Roles what to grant"
+            f"{one_line(cause)} (role {role} of {place}); docs/operations.md says under Roles "
+            "what to grant"
         ) from None
 
 

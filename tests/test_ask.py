@@ -18,6 +18,7 @@ from scripts import PROJECT, assert_fails_in_one_line, environment_of, run, scri
 
 import create_tables
 from sparkify import answers, ask
+from sparkify.interpreter import command
 from sparkify.questions import analytics_queries
 
 TITLES = list(analytics_queries)
@@ -130,7 +131,7 @@ def test_an_unknown_question_suggests_the_nearest(asked):
 
 @pytest.mark.parametrize("asked", ["0", str(len(TITLES) + 1), "-1", "?", "zzz"])
 def test_what_is_like_no_question_points_to_the_list(asked):
-    assert_wrong_in_one_line(run_ask(asked), f'"{asked}"', "python -m sparkify ask lists them all")
+    assert_wrong_in_one_line(run_ask(asked), f'"{asked}"', f"{ask.LIST} lists them all")
 
 
 # Parameters
@@ -396,13 +397,13 @@ def test_titles_in_other_scripts_reach_the_terminal(conn, tmp_path):
 
 
 def test_empty_tables_say_what_to_run(conn):
-    assert_fails_in_one_line(run_ask("1"), "no events yet", "run python etl.py")
+    assert_fails_in_one_line(run_ask("1"), "no events yet", f"run {command('etl.py')}")
 
 
 def test_missing_tables_say_what_to_run(conn):
     with conn, conn.cursor() as cur:
         cur.execute("DROP TABLE page_views")
-    assert_fails_in_one_line(run_ask("1"), "page_views", "run python create_tables.py")
+    assert_fails_in_one_line(run_ask("1"), "page_views", f"run {command('create_tables.py')}")
 
 
 def test_a_server_that_cannot_be_reached_is_told_in_one_line():

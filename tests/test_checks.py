@@ -13,6 +13,7 @@ from scripts import PROJECT, assert_fails_in_one_line, environment_of, run, scri
 import create_tables
 import sql_queries
 from sparkify import checks, rules
+from sparkify.interpreter import command
 from sparkify.rules import sanity_check_queries
 
 KEYS = "songplays: foreign keys"
@@ -448,15 +449,15 @@ def test_empty_tables_are_no_success(conn, files):
         noted = "INSERT INTO loaded_files SELECT 'x', 'log', 1, now(), 0, 1, 1 FROM "
         cur.execute(f"{noted} generate_series(1, {files})")
     result = run("sparkify", "check", SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"])
-    words = ["nothing to check yet", "sparkifydb on the embedded server", "run python etl.py"]
-    assert_fails_in_one_line(result, *words)
+    words = ["nothing to check yet", "sparkifydb on the embedded server"]
+    assert_fails_in_one_line(result, *words, f"run {command('etl.py')}")
 
 
 def test_missing_tables_are_told_in_one_line(conn):
     with conn, conn.cursor() as cur:
         cur.execute(f"DROP TABLE {', '.join(sql_queries.table_names)} CASCADE")
     result = run("sparkify", "check", SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"])
-    assert_fails_in_one_line(result, "has no tables", "run python create_tables.py")
+    assert_fails_in_one_line(result, "has no tables", f"run {command('create_tables.py')}")
 
 
 def test_the_rows_of_one_table_are_enough_to_check(conn):

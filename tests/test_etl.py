@@ -11,6 +11,7 @@ import pytest
 from records import event, read_tables, song, write_data, write_lines
 from scripts import PROJECT, run
 
+from sparkify.interpreter import command
 from sparkify.locks import load_lock_select
 
 
@@ -200,7 +201,10 @@ def test_without_tables_it_says_what_to_do(etl, data, conn, cur):
     status, _, errors = etl(data)
     assert (status, errors) == (
         1,
-        ['etl.py: relation "unmatched_songplays" does not exist; run python create_tables.py'],
+        [
+            'etl.py: relation "unmatched_songplays" does not exist; '
+            f"run {command('create_tables.py')}"
+        ],
     )
 
 

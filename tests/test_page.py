@@ -13,6 +13,7 @@ from scripts import PROJECT, assert_fails_in_one_line, run
 
 import create_tables
 from sparkify import page
+from sparkify.interpreter import command
 from sparkify.messages import LoadError
 
 HERE = {"SPARKIFY_PGDATA": os.environ["SPARKIFY_PGDATA"]}
@@ -167,7 +168,7 @@ def test_a_notebook_that_fails_is_told_in_one_line_and_leaves_the_old_file(
 
 def test_empty_tables_say_what_to_run(conn, tmp_path):
     result = run_report(tmp_path / "report.html")
-    assert_fails_in_one_line(result, "no events yet", "run python etl.py")
+    assert_fails_in_one_line(result, "no events yet", f"run {command('etl.py')}")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -23,6 +23,7 @@ from test_backup import BACKUP, RESTORE, run_recipe
 from test_server import free_port, psql, server_pid, using
 
 from sparkify import relay
+from sparkify.interpreter import command
 
 READER = "sparkify_reader"
 unix_only = pytest.mark.skipif(os.name == "nt", reason="sockets and modes are those of Unix")
@@ -231,8 +232,8 @@ def test_tables_made_anew_can_be_read_by_who_is_connected_already(served, data):
 
 
 def test_restored_tables_can_be_read(served, data, tmp_path):
-    for command in (BACKUP, RESTORE):
-        result = run_recipe(command, tmp_path / "sparkify.dump", {"SPARKIFY_PGDATA": data})
+    for recipe in (BACKUP, RESTORE):
+        result = run_recipe(recipe, tmp_path / "sparkify.dump", {"SPARKIFY_PGDATA": data})
         assert (result.stderr, result.returncode) == ("", 0)
     with session(served) as cur:
         assert fetch(cur, "SELECT count(*) FROM listening") == [(0,)]
@@ -321,7 +322,7 @@ def test_another_server_is_not_served(name, value):
 
 def test_without_tables_it_says_how_to_make_them(tmp_path):
     result = run("sparkify", "serve", "--port", "0", SPARKIFY_PGDATA=tmp_path / "pg")
-    assert_fails_in_one_line(result, "no database sparkifydb", "run python create_tables.py")
+    assert_fails_in_one_line(result, "no database sparkifydb", f"run {command('create_tables.py')}")
 
 
 @pytest.mark.parametrize(

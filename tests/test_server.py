@@ -25,6 +25,7 @@ from scripts import (
 )
 
 from sparkify import __main__, clients, embedded, server
+from sparkify.interpreter import command
 
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 QUOTED = quote(PASSWORD, safe="")
@@ -270,7 +271,7 @@ def test_all_addresses_tried_are_told(tcp):
 def test_missing_database_is_told_in_one_line(tcp):
     url = f"{by_url(tcp, None)['DATABASE_URL']}/missing"
     result = run("sparkify", "psql", DATABASE_URL=url)
-    assert_fails_in_one_line(result, "missing", "127.0.0.1", "run python create_tables.py")
+    assert_fails_in_one_line(result, "missing", "127.0.0.1", f"run {command('create_tables.py')}")
 
 
 def test_a_backup_brings_everything_back(conn, cur, tmp_path):

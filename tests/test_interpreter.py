@@ -1,0 +1,70 @@
+"""Which Python will do, how that is said, and how the commands in messages are spelled."""
+
+import ast
+import os
+import subprocess
+import sys
+
+import pytest
+from scripts import PROJECT, environment_of, script_of
+
+from sparkify import interpreter
+
+SCRIPTS = ["etl.py", "create_tables.py", "sparkify"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_python_without_the_libraries_says_which_one_to_use(script):
+    result = subprocess.run(
+        [sys.executable, "-S", *script_of(script)],  # -S: without site-packages
+        cwd=PROJECT,
+        env=environment_of(),
+        capture_output=True,
+        text=True,
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"{script}: ")
+    assert " lacks numpy, pandas, psycopg2, pyarrow, tqdm, wcwidth; " in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "fault"),
+    [
+        ((3, 8), "Python 3.8 is too old: 3.11 or later is needed"),
+        ((3, 10), "Python 3.10 is too old: 3.11 or later is needed"),
+        ((3, 11), None),
+        ((3, 14), None),
+    ],
+)
+def test_an_old_python_is_told_so(version, fault):
+    assert interpreter.find_fault(version) == fault
+
+
+@pytest.mark.parametrize("file", [*SCRIPTS[:2], "sparkify/__init__.py", "sparkify/interpreter.py"])
+def test_an_old_python_can_read_as_far_as_to_the_message(file):
+    ast.parse((PROJECT / file).read_text(encoding="utf-8"), feature_version=(3, 6))
+
+
+def test_the_projects_own_python_is_named_where_another_one_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(interpreter, "PROJECT", str(tmp_path))
+    monkeypatch.setattr(interpreter, "VENV", str(tmp_path / ".venv"))
+    assert "the first command in README.md" in interpreter.find_remedy()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").touch()
+    assert interpreter.find_remedy() == "use .venv/bin/python"
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    assert "the first command in README.md" in interpreter.find_remedy()
+
+
+@pytest.mark.parametrize(
+    ("python", "name"),
+    [
+        (os.path.join(interpreter.VENV, "bin", "python"), ".venv/bin/python"),
+        (os.path.join(interpreter.VENV, "Scripts", "python.exe"), ".venv/Scripts/python"),
+        ("/opt/my env/bin/python", "'/opt/my env/bin/python'"),
+    ],
+)
+def test_commands_name_the_python_that_runs(monkeypatch, python, name):
+    monkeypatch.setattr(sys, "executable", python)
+    assert interpreter.command("etl.py --all") == f"{name} etl.py --all"
