@@ -157,7 +157,7 @@ def main():
         description="Create the database if it is missing, then drop and create all its tables. "
         "What they held is lost.",
         epilog="Which server? DATABASE_URL, else PGHOST and its like, else an embedded one: see "
-        "the README.",
+        "docs/operations.md.",
     )
     parser.parse_args()
     try:

@@ -1,7 +1,7 @@
 """Simulate Sparkify: a song catalogue and the daily logs of its listeners' activity.
 
-    python data/generate.py OUT                                   the sample that is in data/
-    python data/generate.py OUT --songs 20000 --events 1000000    a larger service
+    .venv/bin/python data/generate.py OUT                                  the sample in data/
+    .venv/bin/python data/generate.py OUT --songs 20000 --events 1000000   a larger service
 
 writes OUT/song_data/A/B/C/TRABC....json, one song a file in the format of the Million Song
 Dataset, and OUT/log_data/YYYY/MM/YYYY-MM-DD-events.json, one event a line in the format of an

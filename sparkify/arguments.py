@@ -15,7 +15,7 @@ def parse_arguments(rows_bytes):
         "have changed. Loading a file again changes nothing, in whatever order.",
         epilog="Exit status: 0 everything was loaded; 3 loaded, but some lines or files were set "
         "aside; 1 failed; 2 wrong arguments; 130 interrupted. The server is that of DATABASE_URL, "
-        "else of PGHOST and its like, else an embedded one: see the README.",
+        "else of PGHOST and its like, else an embedded one: see docs/operations.md.",
     )
     parser.add_argument(
         "data",

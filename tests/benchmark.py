@@ -1,7 +1,7 @@
 """Time how fast etl.py loads, and how fast Postgres takes the same rows when they are ready-made.
 
-    python tests/benchmark.py --events 20000 --songs 500    a quick look
-    python tests/benchmark.py --repeat 3 --nightly          medians, and later days into full tables
+    .venv/bin/python tests/benchmark.py --events 20000 --songs 500   a quick look
+    .venv/bin/python tests/benchmark.py --repeat 3 --nightly         medians, and later days too
 
 Everything is its own: simulated files, a temporary embedded server, and new tables for each run.
 """

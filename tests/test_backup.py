@@ -19,9 +19,9 @@ from sparkify import clients, server
 from sparkify.messages import ServerError
 from sql_queries import table_names
 
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
-[BACKUP] = re.findall(r"^\.venv/bin/python -m sparkify (pg_dump .*)$", README, re.MULTILINE)
-[RESTORE] = re.findall(r"^\.venv/bin/python -m sparkify (pg_restore .*)$", README, re.MULTILINE)
+OPERATIONS = (PROJECT / "docs/operations.md").read_text(encoding="utf-8")
+[BACKUP] = re.findall(r"^\.venv/bin/python -m sparkify (pg_dump .*)$", OPERATIONS, re.MULTILINE)
+[RESTORE] = re.findall(r"^\.venv/bin/python -m sparkify (pg_restore .*)$", OPERATIONS, re.MULTILINE)
 
 definitions_select = """
 SELECT conname::text, pg_get_constraintdef(oid)
@@ -165,13 +165,13 @@ def read_everything(conn):
 
 
 def run_recipe(command, file, variables):
-    """Run a command as it stands in the README, but on another file."""
+    """Run a command as it stands in docs/operations.md, but on another file."""
     words = shlex.split(command.replace("sparkify.dump", shlex.quote(str(file))))
     return run("sparkify", *words, **variables)
 
 
 def back_up(folder, variables):
-    """Write a backup as the README does, and return its file."""
+    """Write a backup as docs/operations.md does, and return its file."""
     file = folder / "sparkify backup.dump"
     result = run_recipe(BACKUP, file, variables)
     assert (result.stderr, result.returncode) == ("", 0)

@@ -297,8 +297,8 @@ def test_database_is_in_utf8_whatever_the_locale_of_the_server(latin1):
 
 
 def test_the_statement_for_administrators_works_whatever_the_locale_of_the_server(latin1):
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    [statement, locale] = re.search("`(CREATE DATABASE .*)`, with `(LOCALE .*)`", readme).groups()
+    page = (PROJECT / "docs/operations.md").read_text(encoding="utf-8")
+    [statement, locale] = re.search("`(CREATE DATABASE .*)`, with `(LOCALE .*)`", page).groups()
     execute(f"{latin1}/postgres", "CREATE ROLE sparkify LOGIN")
     statement = statement.replace("sparkifydb", "administered")
     with pytest.raises(psycopg2.errors.InvalidParameterValue):

@@ -1,7 +1,7 @@
-"""Least privilege: what the README's roles can do and can't, and who reaches the embedded server.
+"""Least privilege: what the documents' roles can do and can't, and who reaches the embedded server.
 
-For as long as these tests run, sparkifydb belongs to a role that is no superuser, and the README's
-SQL is run in it as it stands.
+For as long as these tests run, sparkifydb belongs to a role that is no superuser, and the SQL in
+docs/operations.md is run in it as it stands.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from sparkify.rules import sanity_check_queries
 from sql_queries import table_names
 
 OWNER, LOADER, READER = "sparkify", "sparkify_loader", "sparkify_reader"
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
+OPERATIONS = (PROJECT / "docs/operations.md").read_text(encoding="utf-8")
 ROLES = re.compile(rf"```sql\n(CREATE ROLE {LOADER}\b.*?)```", re.DOTALL)
 OWN_DATABASE = f"CREATE DATABASE sparkifydb OWNER {OWNER} TEMPLATE template0 ENCODING 'UTF8'"
 NO_PRIVILEGES = """
@@ -68,7 +68,7 @@ def drop_everything():
 
 @contextlib.contextmanager
 def new_roles(preparation=""):
-    """Create the database, its owner, the tables and the README's roles for the block's time."""
+    """Create the database, its owner, the tables and the documents' roles for the block's time."""
     drop_everything()
     try:
         with session(dbname="postgres") as cur:
@@ -76,7 +76,7 @@ def new_roles(preparation=""):
             cur.execute(OWN_DATABASE)
         reset_tables()
         with session() as cur:
-            cur.execute(preparation + ROLES.search(README)[1])
+            cur.execute(preparation + ROLES.search(OPERATIONS)[1])
         yield
     finally:
         drop_everything()
@@ -85,7 +85,7 @@ def new_roles(preparation=""):
 
 @pytest.fixture(scope="module")
 def roles(server):
-    assert ROLES.search(README), f"the README doesn't show how to create {LOADER}"
+    assert ROLES.search(OPERATIONS), f"docs/operations.md doesn't show how to create {LOADER}"
     with new_roles():
         yield
 
@@ -333,7 +333,7 @@ def test_the_reader_cannot_load_and_is_told_in_one_line(tables, data, loader):
     assert result.stderr.count("\n") == 1
     assert "permission denied for" in result.stderr
     assert f"(role {READER} of sparkifydb on /" in result.stderr
-    assert "the README says under Roles what to grant" in result.stderr
+    assert "docs/operations.md says under Roles what to grant" in result.stderr
     assert not any(run_and_read(read_tables).values())
 
 
