@@ -7,10 +7,13 @@ import contextlib
 import sys
 from pathlib import Path
 
+import psycopg2
+
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 from sparkify import server  # noqa: E402
+from sparkify.messages import ServerError, one_line  # noqa: E402
 from sql_queries import table_names  # noqa: E402
 
 PAGE = PROJECT / "docs" / "schema.md"
@@ -79,6 +82,15 @@ def fetch_keys(cur, name):
 
 
 def main():
+    """Write the page anew, or return one line on why that could not be done."""
+    try:
+        write_page()
+    except (ServerError, psycopg2.Error) as error:
+        return f"dictionary.py: {one_line(error)}"
+    return 0
+
+
+def write_page():
     with contextlib.closing(server.connect()) as conn, conn.cursor() as cur:
         made = make_dictionary(cur)
     by_hand = PAGE.read_text(encoding="utf-8").partition(MARK)[0]
@@ -86,4 +98,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
