@@ -4,7 +4,6 @@ import re
 import tempfile
 from pathlib import Path
 
-import psycopg2
 import pytest
 import sqlalchemy
 from scripts import PROJECT, run
@@ -70,9 +69,7 @@ def query():
 
 
 def connect_as_notebook(url):
-    engine = sqlalchemy.create_engine(
-        "postgresql+psycopg2://", creator=lambda: psycopg2.connect(url)
-    )
+    engine = sqlalchemy.create_engine(url.replace("postgresql:", "postgresql+psycopg2:"))
 
     def query(statement, **values):
         with engine.connect() as connection:
