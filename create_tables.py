@@ -7,9 +7,9 @@ import argparse
 import contextlib
 import sys
 
-import sparkify  # noqa: F401 (it comes before the libraries, to say whether this Python will do)
+from sparkify.interpreter import require_python
 
-# isort: split
+require_python()  # before the libraries are missed
 
 import psycopg2
 from psycopg2 import sql

@@ -15,16 +15,15 @@ import sys
 import time
 from pathlib import Path
 
-import sparkify  # noqa: F401 (it comes before the libraries, to say whether this Python will do)
+from sparkify.interpreter import command, require_python
 
-# isort: split
+require_python()  # before the libraries are missed
 
 import psycopg2
 
 from sparkify import deferred, rejects, report, server
 from sparkify.arguments import FAILED, SET_ASIDE, WRONG_ARGUMENTS, parse_arguments
 from sparkify.files import UnreadableFile, list_files, select_new
-from sparkify.interpreter import command
 from sparkify.load import (
     add_song_ids,
     delete_outranked_plays,

@@ -13,7 +13,3 @@ A line of JSON: files lists its File, blocks reads it in a Block with others, ex
 makes a Reject of it, for rejects), transform makes rows of it, and load inserts them; or encode and
 bulk COPY them. report adds what became of a file, its Outcome, up in a Tally, and tells.
 """
-
-from sparkify.interpreter import require_python
-
-require_python()

@@ -7,11 +7,14 @@ import io
 import os
 import sys
 
+from sparkify.interpreter import command, require_python
+
+require_python()  # before the libraries are missed
+
 import psycopg2
 
 from sparkify import ask, checks, clients, page, serve, server
 from sparkify.arguments import FAILED, WRONG_ARGUMENTS
-from sparkify.interpreter import command
 from sparkify.messages import (
     LoadError,
     ServerError,
@@ -28,11 +31,8 @@ def check_tables(arguments):
     Raises ServerError where there is nothing to check."""
     parser = argparse.ArgumentParser(command("-m sparkify check"), description=checks.__doc__)
     parser.parse_args(arguments)
-    with (
-        contextlib.closing(server.connect()) as conn,
-        server.naming_missing_grants(conn),
-        conn.cursor() as cur,
-    ):
+    conn = server.connect()
+    with contextlib.closing(conn), server.naming_missing_grants(conn), conn.cursor() as cur:
         checks.require_rows(cur, server.target(conn))
         return 0 if checks.print_checks(cur, colour=sys.stdout.isatty()) else 1
 

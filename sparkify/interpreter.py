@@ -19,7 +19,7 @@ def require_python():
     """End the process with one line where this Python won't do, saying which one to use."""
     fault = find_fault(sys.version_info[:2])
     if fault:
-        script = os.path.basename(sys.argv[0]) if sys.argv[0].endswith(".py") else "sparkify"
+        script = os.path.basename(sys.argv[0]).replace("__main__.py", "sparkify")
         sys.exit(f"{script}: {fault}; {find_remedy()}")
 
 
