@@ -72,3 +72,10 @@ def test_the_projects_own_python_is_named_where_another_one_runs(tmp_path, monke
 def test_commands_name_the_python_that_runs(monkeypatch, python, name):
     monkeypatch.setattr(sys, "executable", python)
     assert interpreter.command("etl.py --all") == f"{name} etl.py --all"
+
+
+def test_pip_stops_at_an_old_python_with_what_is_needed():
+    lines = (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    oldest = ".".join(map(str, interpreter.OLDEST))
+    name, marker = f"Python-{oldest}-or-later-is-needed", f'python_version < "{oldest}"'
+    assert next(line for line in lines if line[0] != "#") == f"{name} @ file:///{name} ; {marker}"
