@@ -35,12 +35,14 @@ def find_fault(version):
 
 
 def find_remedy():
-    """Return which Python to use instead: the project's own one, if this isn't it."""
+    """Return what to do: to use the project's own Python, or to make it anew if this is the one."""
     folder, name = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
     python = os.path.join(VENV, folder, name)
     if os.path.exists(python) and os.path.realpath(sys.prefix) != os.path.realpath(VENV):
         return f"use {name_python(python)}"
-    return "the first command in README.md, run with Python 3.11 or later, makes .venv anew"
+    first = "remove .venv and " if os.path.exists(VENV) else ""  # venv leaves its Python as it is
+    oldest = "{}.{}".format(*OLDEST)
+    return f"{first}run the first command in README.md with Python {oldest} or later"
 
 
 def command(words):

@@ -53,12 +53,13 @@ def test_an_old_python_can_read_as_far_as_to_the_message(file):
 def test_the_projects_own_python_is_named_where_another_one_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(interpreter, "PROJECT", str(tmp_path))
     monkeypatch.setattr(interpreter, "VENV", str(tmp_path / ".venv"))
-    assert "the first command in README.md" in interpreter.find_remedy()
+    again = "run the first command in README.md with Python 3.11 or later"
+    assert interpreter.find_remedy() == again
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "python").touch()
     assert interpreter.find_remedy() == "use .venv/bin/python"
     monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
-    assert "the first command in README.md" in interpreter.find_remedy()
+    assert interpreter.find_remedy() == f"remove .venv and {again}"
 
 
 @pytest.mark.parametrize(
