@@ -10,6 +10,7 @@ from concurrent.futures import CancelledError
 from hashlib import sha256
 from pathlib import Path
 
+from sparkify.interpreter import command
 from sparkify.messages import LoadError, one_line
 
 CONNECT_SECONDS = 10  # to wait for a cluster
@@ -39,7 +40,8 @@ def connect(address):
     try:
         import distributed
     except ImportError:
-        raise LoadError("--scheduler needs Dask: pip install distributed") from None
+        install = command("-m pip install distributed")
+        raise LoadError(f"--scheduler needs Dask: run {install}") from None
 
     logging.disable(logging.CRITICAL)  # Dask logs tracebacks of what is reported in one line here
     warnings.filterwarnings("ignore", module="distributed")
