@@ -97,33 +97,40 @@ def copy_blocks(loader, blocks, tallies):
     loader.set_savepoint()
     try:
         for block in blocks:
-            tally = tallies[block.outcomes[0].file.kind]
-            for outcome in copy_block(loader, block, tally.leave_out):
-                if outcome.name() in outcomes:
-                    outcomes[outcome.name()].add(outcome)
-                else:
-                    outcomes[outcome.name()] = outcome
+            kind = block.outcomes[0].file.kind
+            leave_out_unreadable(block, tallies[kind])
+            for tables in block.rounds:
+                loader.load[kind](*tables)
+            add_outcomes(outcomes, block)
     except UnreadableFile as error:
         loader.undo()
-        tally.leave_out(*error.args)
+        tallies[kind].leave_out(*error.args)
         outcomes = {}
-    tally.set_aside([reject for outcome in outcomes.values() for reject in outcome.rejects])
+    rejects = [reject for outcome in outcomes.values() for reject in outcome.rejects]
+    tallies[kind].set_aside(rejects)
     for outcome in outcomes.values():
         outcome.seconds = (time.monotonic() - started) / len(outcomes)
     return list(outcomes.values())
 
 
-def copy_block(loader, block, leave_out):
-    """Load a Block and return the Outcomes of its files; leave_out takes an OSError of the others.
+def leave_out_unreadable(block, tally):
+    """Report the files of a Block that could not be read.
 
     If it is a part of a file, UnreadableFile is raised: the other parts must not be loaded either.
     """
     for error in (outcome.error for outcome in block.outcomes if outcome.error):
         if len(block.outcomes) == 1:
             raise UnreadableFile(error)
-        leave_out(error)
-    loader.load(block)
-    return [outcome for outcome in block.outcomes if not outcome.error]
+        tally.leave_out(error)
+
+
+def add_outcomes(outcomes, block):
+    """Add the Outcomes of a Block's files, but for those that could not be read, by their names."""
+    for outcome in block.outcomes:
+        if outcome.name() in outcomes:
+            outcomes[outcome.name()].add(outcome)
+        elif not outcome.error:
+            outcomes[outcome.name()] = outcome
 
 
 # The loader
@@ -154,19 +161,13 @@ class CopyLoader:
     def __init__(self, cur):
         wait_for_turn(cur, load_lock_select)
         self.cur = cur
+        self.load = {"song": self.load_songs, "log": self.load_log}
         self.moments = NO_MOMENTS  # of the block before
         self.restoring = drop_constraints(cur)
         self.target = TABLE if self.restoring else STAGING
         self.next_id = fetch_value(cur, staging.next_songplay_select) if self.restoring else None
         for query in staging.staging_table_queries:
             cur.execute(query)
-
-    def load(self, block):
-        """Load what a Block holds."""
-        load_rows = {"song": self.load_songs, "log": self.load_log}[block.outcomes[0].file.kind]
-        for tables in block.rounds:
-            if any(map(len, tables)):
-                load_rows(*tables)
 
     def set_savepoint(self):
         self.cur.execute(savepoint_set)
@@ -178,6 +179,8 @@ class CopyLoader:
 
     def load_songs(self, artists, songs):
         """Upsert artists and songs, and match plays anew where that renamed a song."""
+        if not len(songs):
+            return
         with rematched_plays(self.cur, all_rows(artists), all_rows(songs)):
             copy(self.cur, staging.artist_staging_copy, encode_rows(artists))
             copy(self.cur, staging.song_staging_copy, encode_rows(songs))
@@ -189,28 +192,29 @@ class CopyLoader:
         """Stage what a log holds, all of it encoded; or store it at once, but for users."""
         copy(self.cur, staging.user_staging_copy, users)
         if self.target == TABLE:
-            self.store_moments(moments)
-            self.store_plays(plays, unmatched)
+            plays, unmatched = self.number_plays(plays, unmatched)
+            copy(self.cur, staging.time_table_copy, self.select_new_moments(moments))
+            copy(self.cur, staging.songplay_table_copy, plays)
+            copy(self.cur, staging.unmatched_songplay_table_copy, unmatched)
             copy(self.cur, staging.page_view_table_copy, page_views)
         else:
             copy(self.cur, staging.time_staging_copy, moments["row"])
             copy(self.cur, staging.songplay_staging_copy, plays)
             copy(self.cur, staging.page_view_staging_copy, page_views)
 
-    def store_moments(self, moments):
-        """COPY moments to their table, but for those that the block before this one had, too."""
+    def select_new_moments(self, moments):
+        """Return the rows of moments, but for those that the block before this one had, too."""
         known = pc.is_in(moments["start_time"], self.moments)
-        copy(self.cur, staging.time_table_copy, moments["row"].filter(pc.invert(known)))
         self.moments = moments["start_time"]
+        return moments["row"].filter(pc.invert(known))
 
-    def store_plays(self, plays, unmatched):
-        """COPY plays to their table, and those that no song fits to unmatched_songplays as well."""
-        ids = np.arange(self.next_id, self.next_id + len(plays))
+    def number_plays(self, plays, unmatched):
+        """Return rows of songplays and of unmatched_songplays, ended by their songplay_id."""
+        songplay_id = encode_column(pa.array(np.arange(self.next_id, self.next_id + len(plays))))
         self.next_id += len(plays)
-        songplay_id = encode_column(pa.array(ids))
-        copy(self.cur, staging.songplay_table_copy, join_fields(plays, songplay_id))
-        rows = join_fields(unmatched["row"], songplay_id.take(unmatched["place"]))
-        copy(self.cur, staging.unmatched_songplay_table_copy, rows)
+        places = unmatched["place"]
+        unmatched = join_fields(unmatched["row"], songplay_id.take(places))
+        return join_fields(plays, songplay_id), unmatched
 
     def finish(self):
         """Insert what is staged, and restore what was dropped."""
