@@ -23,6 +23,7 @@ os.environ["SPARKIFY_PGDATA"] = str(SERVER_FOLDER / "pg")
 # What a shell runs in the background ignores Ctrl-C; the scripts that the tests interrupt must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+pytest_plugins = ["nights", "remote"]  # their fixtures
 
 import create_tables  # noqa: E402
 from sparkify import embedded  # noqa: E402

@@ -31,11 +31,6 @@ MINUTE = 60_000
 OWN_TABLE = "CREATE TABLE mine.favourites (song_id TEXT REFERENCES songs, note TEXT)"
 
 
-@pytest.fixture(params=["rows", "copy"])
-def loader(request):
-    return request.param
-
-
 @pytest.fixture
 def start(conn, tmp_path):
     """Runs etl.main as a program, after some code; returns exit status, output and error lines."""

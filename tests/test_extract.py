@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from records import event, read_records, song, to_bytes, write_lines
 
-from sparkify import extract, files
+from sparkify import extract
 
 
 def read_log(tmp_path, lines):
@@ -228,16 +228,6 @@ def test_a_file_may_hold_bad_lines_only(tmp_path):
     records, rejects = read_log(tmp_path, [event(ts=None), "bad", event(level=None)])
     assert records == []
     assert [reject.line for reject in rejects] == [1, 2, 3]
-
-
-def test_files_are_listed_in_order_and_by_their_ending(tmp_path):
-    for name in ("b/2.json", "a/x/1.json", "b/10.json", "a.json", "c.jsonl", "d.txt"):
-        write_lines(tmp_path / name, [])
-    (tmp_path / "broken.txt").symlink_to("nowhere")
-    paths = [
-        file.uri.removeprefix(str(tmp_path)) for file in files.list_files("log", tmp_path, None)
-    ]
-    assert paths == ["/a.json", "/a/x/1.json", "/b/10.json", "/b/2.json"]
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
