@@ -37,7 +37,7 @@ def pytest_addoption(parser):
         type=int,
         default=1,
         metavar="N",
-        help="try N times as many moments to kill at, files to fuzz and orders to load in",
+        help="try N times as many kills, fuzzed files and orders to load in (default: 1)",
     )
 
 
