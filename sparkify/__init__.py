@@ -1,13 +1,14 @@
 """What the scripts are made of: a room a noun, each importing only from floors below its own.
 
-top      __main__: python -m sparkify
-5        readers (this process, threads or a cluster), bulk (load by COPY), checks, page, charts
-4        blocks (files read about 16 MB at a time), constraints, report, clients, serve, ask
-3        encode (for COPY), load (row by row), rejects (lines set aside), locks, server
-2        transform, shared (storage such as S3), storage (where DATA is), rules, questions,
-         answers (as they are written)
-1        files, extract, cluster, comments, messages, embedded (its server), relay (a port to it)
-ground   interpreter (the Python that runs: will it do?)
+7        deferred (the rooms that etl.py imports only if there is something to load)
+6        bulk (load by COPY), __main__: python -m sparkify
+5        arguments (of etl.py), report (what a run says), page (the answers as HTML)
+4        readers (threads or a cluster), rejects (lines set aside), ask, serve, clients (psql)
+3        storage (where DATA is), blocks (of files, read together), constraints, server
+2        shared (such as S3), encode (for COPY), cluster, checks, answers, charts, locks, embedded
+1        files, extract, transform, load (row by row), staging (for COPY), rules, questions,
+         comments (the data dictionary), relay (a port to the embedded server), messages,
+         interpreter (the Python that runs: will it do?)
 
 A line of JSON: files lists its File, blocks reads it in a Block with others, extract parses it (or
 makes a Reject of it, for rejects), transform makes rows of it, and load inserts them; or encode and

@@ -10,6 +10,7 @@ import psycopg2
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sparkify import staging
 from sparkify.constraints import drop_constraints, restore_constraints
 from sparkify.encode import (
     CATALOGUE_SCHEMA,
@@ -34,215 +35,9 @@ from sparkify.locks import load_lock_select, wait_for_turn
 from sparkify.messages import LoadError, one_line
 from sparkify.report import count_table_rows
 from sparkify.transform import all_rows
-from sql_queries import (
-    ARTIST_CONFLICT,
-    ARTIST_RANK,
-    LOADED_FILE_CONFLICT,
-    PAGE_VIEW_CONFLICT,
-    PLAY_RANK,
-    SONG_CONFLICT,
-    SONG_RANK,
-    USER_RANK,
-    VIEW_RANK,
-    best_first,
-    delete_outranked_songplays,
-    rank,
-    user_conflict,
-)
 
 COPY_BYTES = 1 << 20  # that are handed to libpq together
 SONGS = 20_000  # of the catalogue that are fetched together
-
-# Rows arrive in staging tables; what the conflict rules let pass is then inserted from there. Only
-# plays of which no table holds any yet go straight to their tables.
-
-staging_table_queries = [
-    """
-CREATE TEMP TABLE staged_artists ON COMMIT DROP AS
-SELECT artist_id, name, location, latitude, longitude FROM artists
-WITH NO DATA
-""",
-    """
-CREATE TEMP TABLE staged_songs ON COMMIT DROP AS
-SELECT song_id, title, artist_id, year, duration FROM songs
-WITH NO DATA
-""",
-    """
-CREATE TEMP TABLE staged_time ON COMMIT DROP AS
-SELECT start_time, hour, day, week, month, year, weekday FROM time
-WITH NO DATA
-""",
-    """
-CREATE TEMP TABLE staged_users ON COMMIT DROP AS
-SELECT users.user_id, first_name, last_name, gender, users.level, start_time
-FROM users, songplays
-WITH NO DATA
-""",
-    "CREATE INDEX ON staged_users (user_id, start_time)",
-    """
-CREATE TEMP TABLE staged_songplays ON COMMIT DROP AS
-SELECT start_time, user_id, level, session_id, location, user_agent, title, artist, duration,
-       song_id, artist_id
-FROM songplays, unmatched_songplays
-WITH NO DATA
-""",
-    """
-CREATE TEMP TABLE staged_page_views ON COMMIT DROP AS
-SELECT start_time, user_id, session_id, item_in_session, page, method, status, auth, level,
-       location, user_agent
-FROM page_views
-WITH NO DATA
-""",
-    """
-CREATE TEMP TABLE staged_files ON COMMIT DROP AS
-SELECT uri, kind, size, modified, rows_loaded, lines_set_aside, seconds FROM loaded_files
-WITH NO DATA
-""",
-]
-
-artist_staging_copy = "COPY staged_artists FROM STDIN (FORMAT binary)"
-song_staging_copy = "COPY staged_songs FROM STDIN (FORMAT binary)"
-time_staging_copy = "COPY staged_time FROM STDIN (FORMAT binary)"
-user_staging_copy = "COPY staged_users FROM STDIN (FORMAT binary)"
-songplay_staging_copy = "COPY staged_songplays FROM STDIN (FORMAT binary)"
-page_view_table_copy = """
-COPY page_views (
-    start_time, user_id, session_id, item_in_session, page, method, status, auth, level, location,
-    user_agent
-) FROM STDIN (FORMAT binary)
-"""
-page_view_staging_copy = "COPY staged_page_views FROM STDIN (FORMAT binary)"
-file_staging_copy = "COPY staged_files FROM STDIN (FORMAT binary)"
-time_table_copy = """
-COPY time (start_time, hour, day, week, month, year, weekday) FROM STDIN (FORMAT binary)
-"""
-songplay_table_copy = """
-COPY songplays (
-    start_time, user_id, level, session_id, location, user_agent, song_id, artist_id, songplay_id
-) FROM STDIN (FORMAT binary)
-"""
-unmatched_songplay_table_copy = """
-COPY unmatched_songplays (title, artist, duration, songplay_id) FROM STDIN (FORMAT binary)
-"""
-
-artist_merge = f"""
-INSERT INTO artists (artist_id, name, location, latitude, longitude)
-SELECT DISTINCT ON (artist_id) artist_id, name, location, latitude, longitude
-FROM staged_artists
-ORDER BY artist_id, {best_first("staged_artists", *ARTIST_RANK)}{ARTIST_CONFLICT}
-"""
-
-song_merge = f"""
-INSERT INTO songs (song_id, title, artist_id, year, duration)
-SELECT DISTINCT ON (song_id) song_id, title, artist_id, year, duration
-FROM staged_songs
-ORDER BY song_id, {best_first("staged_songs", *SONG_RANK)}{SONG_CONFLICT}
-"""
-
-staged_catalogue_delete = "TRUNCATE staged_artists, staged_songs"
-
-time_merge = """
-INSERT INTO time (start_time, hour, day, week, month, year, weekday)
-SELECT DISTINCT ON (start_time) start_time, hour, day, week, month, year, weekday
-FROM staged_time
-ORDER BY start_time
-ON CONFLICT DO NOTHING
-"""
-
-STAGED_USER_TIME = """(
-        SELECT max(start_time) FROM staged_users WHERE staged_users.user_id = EXCLUDED.user_id
-    )"""
-
-user_merge = f"""
-INSERT INTO users (user_id, first_name, last_name, gender, level)
-SELECT DISTINCT ON (user_id) user_id, first_name, last_name, gender, level
-FROM staged_users
-ORDER BY user_id, start_time DESC, {best_first("staged_users", *USER_RANK)}
-{user_conflict(STAGED_USER_TIME)}
-"""
-
-staged_range_select = """
-SELECT EXISTS (
-    SELECT FROM songplays
-    WHERE start_time BETWEEN (SELECT min(start_time) FROM staged_songplays)
-      AND (SELECT max(start_time) FROM staged_songplays)
-)
-"""
-staged_outranked_delete = delete_outranked_songplays("staged_songplays AS logged")
-
-# Of staged plays with the same natural key, the one that outranks the others stays.
-staged_duplicates_delete = f"""
-DELETE FROM staged_songplays
-USING staged_songplays AS other
-WHERE other.user_id = staged_songplays.user_id
-  AND other.start_time = staged_songplays.start_time
-  AND other.session_id = staged_songplays.session_id
-  AND other.ctid <> staged_songplays.ctid
-  AND ({rank("other", *PLAY_RANK)}, other.ctid)
-      > ({rank("staged_songplays", *PLAY_RANK)}, staged_songplays.ctid)
-"""
-
-songplay_merge = """
-WITH play AS (
-    INSERT INTO songplays
-        (start_time, user_id, level, song_id, artist_id, session_id, location, user_agent)
-    SELECT start_time, user_id, level, song_id, artist_id, session_id, location, user_agent
-    FROM staged_songplays
-    ORDER BY start_time
-    ON CONFLICT (user_id, start_time, session_id) DO NOTHING
-    RETURNING songplay_id, start_time, user_id, session_id, song_id
-)
-INSERT INTO unmatched_songplays (songplay_id, title, artist, duration)
-SELECT play.songplay_id, staged.title, staged.artist, staged.duration
-FROM play
-JOIN staged_songplays AS staged USING (start_time, user_id, session_id)
-WHERE play.song_id IS NULL
-"""
-
-page_view_merge = f"""
-INSERT INTO page_views (
-    start_time, user_id, session_id, item_in_session, page, method, status, auth, level, location,
-    user_agent
-)
-SELECT DISTINCT ON (start_time, session_id, item_in_session, page, user_id)
-       start_time, user_id, session_id, item_in_session, page, method, status, auth, level,
-       location, user_agent
-FROM staged_page_views
-ORDER BY start_time, session_id, item_in_session, page, user_id,
-         {best_first("staged_page_views", *VIEW_RANK)}{PAGE_VIEW_CONFLICT}
-"""
-
-loaded_file_merge = f"""
-INSERT INTO loaded_files (uri, kind, size, modified, rows_loaded, lines_set_aside, seconds)
-SELECT DISTINCT ON (uri) uri, kind, size, modified, rows_loaded, lines_set_aside, seconds
-FROM staged_files
-ORDER BY uri{LOADED_FILE_CONFLICT}
-"""
-
-# Until autovacuum comes by, queries would be planned as if the tables were still empty. A sample of
-# few rows will do till then.
-small_statistics_set = "SET LOCAL default_statistics_target = 10"
-tables_analyze = """
-ANALYZE songplays, users, songs, artists, time, unmatched_songplays, page_views
-"""
-
-# What logs call the songs: of several that they call the same, the smallest song_id.
-catalogue_songs_select = """
-SELECT DISTINCT ON (songs.title COLLATE "C", artists.name COLLATE "C", songs.duration)
-       songs.title,
-       artists.name,
-       songs.duration,
-       songs.song_id,
-       songs.artist_id
-FROM songs
-JOIN artists USING (artist_id)
-ORDER BY songs.title COLLATE "C", artists.name COLLATE "C", songs.duration,
-         songs.song_id COLLATE "C"
-"""
-exact_numbers_set = "SET LOCAL extra_float_digits = 3"
-
-next_songplay_select = "SELECT nextval(pg_get_serial_sequence('songplays', 'songplay_id'))"
-songplay_id_set = "SELECT setval(pg_get_serial_sequence('songplays', 'songplay_id'), %s)"
 
 
 def load_copy(cur, conn, files, read, tallies):
@@ -302,33 +97,40 @@ def copy_blocks(loader, blocks, tallies):
     loader.set_savepoint()
     try:
         for block in blocks:
-            tally = tallies[block.outcomes[0].file.kind]
-            for outcome in copy_block(loader, block, tally.leave_out):
-                if outcome.name() in outcomes:
-                    outcomes[outcome.name()].add(outcome)
-                else:
-                    outcomes[outcome.name()] = outcome
+            kind = block.outcomes[0].file.kind
+            leave_out_unreadable(block, tallies[kind])
+            for tables in block.rounds:
+                loader.load[kind](*tables)
+            add_outcomes(outcomes, block)
     except UnreadableFile as error:
         loader.undo()
-        tally.leave_out(*error.args)
+        tallies[kind].leave_out(*error.args)
         outcomes = {}
-    tally.set_aside([reject for outcome in outcomes.values() for reject in outcome.rejects])
+    rejects = [reject for outcome in outcomes.values() for reject in outcome.rejects]
+    tallies[kind].set_aside(rejects)
     for outcome in outcomes.values():
         outcome.seconds = (time.monotonic() - started) / len(outcomes)
     return list(outcomes.values())
 
 
-def copy_block(loader, block, leave_out):
-    """Load a Block and return the Outcomes of its files; leave_out takes an OSError of the others.
+def leave_out_unreadable(block, tally):
+    """Report the files of a Block that could not be read.
 
     If it is a part of a file, UnreadableFile is raised: the other parts must not be loaded either.
     """
     for error in (outcome.error for outcome in block.outcomes if outcome.error):
         if len(block.outcomes) == 1:
             raise UnreadableFile(error)
-        leave_out(error)
-    loader.load(block)
-    return [outcome for outcome in block.outcomes if not outcome.error]
+        tally.leave_out(error)
+
+
+def add_outcomes(outcomes, block):
+    """Add the Outcomes of a Block's files, but for those that could not be read, by their names."""
+    for outcome in block.outcomes:
+        if outcome.name() in outcomes:
+            outcomes[outcome.name()].add(outcome)
+        elif not outcome.error:
+            outcomes[outcome.name()] = outcome
 
 
 # The loader
@@ -359,19 +161,13 @@ class CopyLoader:
     def __init__(self, cur):
         wait_for_turn(cur, load_lock_select)
         self.cur = cur
+        self.load = {"song": self.load_songs, "log": self.load_log}
         self.moments = NO_MOMENTS  # of the block before
         self.restoring = drop_constraints(cur)
         self.target = TABLE if self.restoring else STAGING
-        self.next_id = fetch_value(cur, next_songplay_select) if self.restoring else None
-        for query in staging_table_queries:
+        self.next_id = fetch_value(cur, staging.next_songplay_select) if self.restoring else None
+        for query in staging.staging_table_queries:
             cur.execute(query)
-
-    def load(self, block):
-        """Load what a Block holds."""
-        load_rows = {"song": self.load_songs, "log": self.load_log}[block.outcomes[0].file.kind]
-        for tables in block.rounds:
-            if any(map(len, tables)):
-                load_rows(*tables)
 
     def set_savepoint(self):
         self.cur.execute(savepoint_set)
@@ -383,74 +179,81 @@ class CopyLoader:
 
     def load_songs(self, artists, songs):
         """Upsert artists and songs, and match plays anew where that renamed a song."""
+        if not len(songs):
+            return
         with rematched_plays(self.cur, all_rows(artists), all_rows(songs)):
-            copy(self.cur, artist_staging_copy, encode_rows(artists))
-            copy(self.cur, song_staging_copy, encode_rows(songs))
-            self.cur.execute(artist_merge)
-            self.cur.execute(song_merge)
-            self.cur.execute(staged_catalogue_delete)
+            copy(self.cur, staging.artist_staging_copy, encode_rows(artists))
+            copy(self.cur, staging.song_staging_copy, encode_rows(songs))
+            self.cur.execute(staging.artist_merge)
+            self.cur.execute(staging.song_merge)
+            self.cur.execute(staging.staged_catalogue_delete)
 
     def load_log(self, moments, users, plays, unmatched, page_views):
         """Stage what a log holds, all of it encoded; or store it at once, but for users."""
-        copy(self.cur, user_staging_copy, users)
+        copy(self.cur, staging.user_staging_copy, users)
         if self.target == TABLE:
-            self.store_moments(moments)
-            self.store_plays(plays, unmatched)
-            copy(self.cur, page_view_table_copy, page_views)
+            plays, unmatched = self.number_plays(plays, unmatched)
+            copy(self.cur, staging.time_table_copy, self.select_new_moments(moments))
+            copy(self.cur, staging.songplay_table_copy, plays)
+            copy(self.cur, staging.unmatched_songplay_table_copy, unmatched)
+            copy(self.cur, staging.page_view_table_copy, page_views)
         else:
-            copy(self.cur, time_staging_copy, moments["row"])
-            copy(self.cur, songplay_staging_copy, plays)
-            copy(self.cur, page_view_staging_copy, page_views)
+            copy(self.cur, staging.time_staging_copy, moments["row"])
+            copy(self.cur, staging.songplay_staging_copy, plays)
+            copy(self.cur, staging.page_view_staging_copy, page_views)
 
-    def store_moments(self, moments):
-        """COPY moments to their table, but for those that the block before this one had, too."""
+    def select_new_moments(self, moments):
+        """Return the rows of moments, but for those that the block before this one had, too."""
         known = pc.is_in(moments["start_time"], self.moments)
-        copy(self.cur, time_table_copy, moments["row"].filter(pc.invert(known)))
         self.moments = moments["start_time"]
+        return moments["row"].filter(pc.invert(known))
 
-    def store_plays(self, plays, unmatched):
-        """COPY plays to their table, and those that no song fits to unmatched_songplays as well."""
-        ids = np.arange(self.next_id, self.next_id + len(plays))
+    def number_plays(self, plays, unmatched):
+        """Return rows of songplays and of unmatched_songplays, ended by their songplay_id."""
+        songplay_id = encode_column(pa.array(np.arange(self.next_id, self.next_id + len(plays))))
         self.next_id += len(plays)
-        songplay_id = encode_column(pa.array(ids))
-        copy(self.cur, songplay_table_copy, join_fields(plays, songplay_id))
-        rows = join_fields(unmatched["row"], songplay_id.take(unmatched["place"]))
-        copy(self.cur, unmatched_songplay_table_copy, rows)
+        places = unmatched["place"]
+        unmatched = join_fields(unmatched["row"], songplay_id.take(places))
+        return join_fields(plays, songplay_id), unmatched
 
     def finish(self):
         """Insert what is staged, and restore what was dropped."""
-        self.cur.execute(time_merge)
-        self.cur.execute(user_merge)
+        self.cur.execute(staging.time_merge)
+        self.cur.execute(staging.user_merge)
         if self.restoring:
-            self.cur.execute(songplay_id_set, (self.next_id,))
+            self.cur.execute(staging.songplay_id_set, (self.next_id,))
             restore_constraints(self.cur, self.restoring)
-            self.cur.execute(small_statistics_set)
-            self.cur.execute(tables_analyze)
+            self.cur.execute(staging.small_statistics_set)
+            self.cur.execute(staging.tables_analyze)
         else:
             self.merge_plays()
-            self.cur.execute(page_view_merge)
+            self.cur.execute(staging.page_view_merge)
 
     def record_files(self, outcomes):
         """Note the files of Outcomes as loaded."""
         files = [outcome.describe(as_stored=True) for outcome in outcomes]
         columns = pa.RecordBatch.from_pylist(files, FILE_SCHEMA).columns
-        copy(self.cur, file_staging_copy, complete_rows(map(encode_column, columns), len(columns)))
-        self.cur.execute(loaded_file_merge)
+        copy(
+            self.cur,
+            staging.file_staging_copy,
+            complete_rows(map(encode_column, columns), len(columns)),
+        )
+        self.cur.execute(staging.loaded_file_merge)
 
     def merge_plays(self):
         """Insert the staged plays that none of the others outranks, staged or stored."""
-        self.cur.execute(staged_duplicates_delete)
-        if fetch_value(self.cur, staged_range_select):
-            self.cur.execute(staged_outranked_delete)
-        self.cur.execute(songplay_merge)
+        self.cur.execute(staging.staged_duplicates_delete)
+        if fetch_value(self.cur, staging.staged_range_select):
+            self.cur.execute(staging.staged_outranked_delete)
+        self.cur.execute(staging.songplay_merge)
 
 
 def fetch_catalogue(cur):
     """Return the songs of the catalogue by what a log calls them, to be looked up in."""
-    cur.execute(exact_numbers_set)
+    cur.execute(staging.exact_numbers_set)
     chunks = [CATALOGUE_SCHEMA.empty_table()]
     with cur.connection.cursor("catalogue") as songs:
-        songs.execute(catalogue_songs_select)
+        songs.execute(staging.catalogue_songs_select)
         while rows := songs.fetchmany(SONGS):
             columns = [pa.array(column) for column in zip(*rows, strict=True)]
             chunks.append(make_catalogue(*columns))

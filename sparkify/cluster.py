@@ -1,6 +1,7 @@
 """A Dask cluster, whose workers read, extract and transform: it needs not have the project."""
 
 import contextlib
+import copy
 import logging
 import re
 import tempfile
@@ -30,8 +31,11 @@ class Cluster:
         return self.client.submit(function, *arguments, pure=False)
 
     def share(self, value):
-        """Give each worker a value once, and return what stands for it as an argument of submit."""
-        return value if value is None else self.client.scatter(value, broadcast=True, hash=False)
+        """Return what stands for a value in arguments of submit, so that it is sent but once.
+
+        It is a task: should the worker that holds the value die, another one gets it.
+        """
+        return value if value is None else self.client.submit(copy.copy, value, pure=False)
 
 
 @contextlib.contextmanager

@@ -12,8 +12,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 PROJECT = Path(__file__).resolve().parent.parent
+EXAMPLES = 50  # that Hypothesis tries of each property
 sys.path.insert(0, str(PROJECT))
 for name in [name for name in os.environ if name.startswith("PG") or name == "DATABASE_URL"]:
     del os.environ[name]
@@ -23,6 +25,7 @@ os.environ["SPARKIFY_PGDATA"] = str(SERVER_FOLDER / "pg")
 # What a shell runs in the background ignores Ctrl-C; the scripts that the tests interrupt must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+pytest_plugins = ["nights", "remote"]  # their fixtures
 
 import create_tables  # noqa: E402
 from sparkify import embedded  # noqa: E402
@@ -30,18 +33,42 @@ from sparkify import embedded  # noqa: E402
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--kills", type=int, default=4, help="how many moments test_killed.py tries (default: 4)"
+        "--times",
+        type=int,
+        default=1,
+        metavar="N",
+        help="try N times as many kills, fuzzed files and orders to load in (default: 1)",
     )
+
+
+def pytest_configure(config):
+    """Have Hypothesis try the same examples each time or, if it is to try more, other ones."""
+    times = config.getoption("times")
+    settings.register_profile(
+        "sparkify",
+        max_examples=EXAMPLES * times,
+        derandomize=times == 1,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    settings.load_profile("sparkify")
+
+
+def pytest_unconfigure():
+    shutil.rmtree(SERVER_FOLDER, ignore_errors=True)  # also where no test needed a server
 
 
 @pytest.fixture(scope="session", autouse=True)
 def server():
     """The tests' own server, which stops and goes with them."""
     cur, conn = create_tables.create_database()
+    conn.autocommit = True
+    cur.execute("ALTER SYSTEM SET fsync = off")  # nothing here must outlast the machine
+    cur.execute("SELECT pg_reload_conf()")
     conn.close()
     yield
     embedded.import_pgserver().get_server(SERVER_FOLDER / "pg").cleanup()
-    shutil.rmtree(SERVER_FOLDER)
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import create_tables
 import etl
-from sparkify import blocks, bulk
-from sparkify.files import File
+from sparkify import blocks, bulk, extract, transform
+from sparkify.files import File, LocalStorage
 from sparkify.report import make_tallies
 from sparkify.storage import DATA
 
@@ -84,6 +84,19 @@ def write_data(folder, songs=(), events=()):
     if events:
         write_lines(folder / "log_data" / "events.json", events)
     return folder
+
+
+def read_records(path, kind):
+    """Return a file's good records as dicts and its rejects."""
+    records, rejects = [], []
+    for block in blocks.read_blocks([listed(kind, path)]):
+        parts = [outcome.file for outcome in block.outcomes]
+        texts = [blocks.read_lines(part, LocalStorage()) for part in parts]
+        frame, _ = extract.extract(texts, kind)
+        table = transform.pa.Table.from_pandas(frame, preserve_index=False)
+        records += table.drop_columns("piece").to_pylist()
+        rejects += [reject for outcome in block.outcomes for reject in outcome.rejects]
+    return records, rejects
 
 
 def load_data(cur, conn, folder=DATA):

@@ -264,7 +264,11 @@ def run_psql(sql, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "question", [[RECOMMEND, "--user-id", "15", "--limit", "5"], ["hours without any play"]]
+    "question",
+    [
+        [RECOMMEND, "--user-id", "15", "--limit", "5"],
+        ["hours in which the service may have been down"],
+    ],
 )
 def test_psql_takes_the_sql_and_answers_the_same(sample, tmp_path, question):
     sql = printed(*question, "--sql")

@@ -7,9 +7,7 @@ import os
 import threading
 from types import SimpleNamespace
 
-import pandas as pd
 import psycopg2
-import pyarrow as pa
 import pytest
 from records import (
     LOAD,
@@ -26,16 +24,11 @@ from scripts import PROJECT, run
 
 import create_tables
 import etl
-from sparkify import blocks, bulk, constraints, encode, extract, files, messages, server
+from sparkify import blocks, constraints, extract, files, messages, server
 from sparkify.report import make_tallies
 
 MINUTE = 60_000
 OWN_TABLE = "CREATE TABLE mine.favourites (song_id TEXT REFERENCES songs, note TEXT)"
-
-
-@pytest.fixture(params=["rows", "copy"])
-def loader(request):
-    return request.param
 
 
 @pytest.fixture
@@ -748,139 +741,3 @@ def test_readers_that_fail_for_no_fault_of_a_file_end_the_run(conn, cur, small, 
     tallies = make_tallies(["log"], os.devnull)
     with pytest.raises((messages.LoadError, TimeoutError)):
         LOAD[loader](cur, conn, found, tallies, read_some)
-
-
-# Reading ahead
-
-
-class Future:
-    """What a part of a plan will be read as, but only when it is asked for."""
-
-    def __init__(self, read, part):
-        self.read, self.part, self.state = read, part, "under way"
-
-    def result(self):
-        self.state = "done"
-        return self.read(*self.part)
-
-    def cancel(self):
-        self.state = "cancelled"
-
-
-class Executor:
-    def __init__(self):
-        self.futures = []
-
-    def submit(self, read, *part):
-        self.futures.append(Future(read, part))
-        return self.futures[-1]
-
-    def count(self, state):
-        return sum(future.state == state for future in self.futures)
-
-
-@pytest.mark.parametrize("ahead", [0, 1, 4])
-def test_a_slow_loader_makes_the_readers_wait(ahead):
-    executor, taken = Executor(), []
-    plan = ((taken.append(n), n) for n in range(20))
-    read = blocks.read_ahead(lambda _, n: -n, plan, executor, ahead)
-    for number, block in enumerate(read):
-        assert block == -number
-        assert executor.count("under way") == min(ahead, 19 - number)
-        assert len(taken) == len(executor.futures) == min(number + 1 + ahead, 20)
-    assert executor.count("done") == 20
-
-
-def test_what_is_not_needed_is_not_read():
-    executor = Executor()
-    read = blocks.read_ahead(lambda n: n, ((n,) for n in range(20)), executor, 4)
-    assert [next(read), next(read)] == [0, 1]
-    read.close()
-    assert [future.state for future in executor.futures] == ["done"] * 2 + ["cancelled"] * 4
-
-
-def test_a_reader_that_fails_stops_the_others():
-    executor = Executor()
-    read = blocks.read_ahead(lambda n: 1 / (n - 1), ((n,) for n in range(20)), executor, 4)
-    assert next(read) == -1
-    with pytest.raises(ZeroDivisionError):
-        next(read)
-    assert (executor.count("under way"), executor.count("cancelled")) == (0, 4)
-
-
-def test_without_an_executor_blocks_are_read_one_by_one():
-    taken = []
-    read = blocks.read_ahead(lambda n: taken.append(n) or n, ((n,) for n in range(5)), None, 4)
-    assert (next(read), next(read)) == (0, 1)
-    assert taken == [0, 1]
-
-
-# The encoding
-
-
-TYPES = {
-    "integer": (pa.int32(), [0, 1, -1, 2**31 - 1, -(2**31), None]),
-    "bigint": (pa.int64(), [0, 1, -1, 2**63 - 1, -(2**63), None]),
-    "double precision": (pa.float64(), [0.0, -0.0, 1e300, -5e-324, 0.1 + 0.2, None]),
-    "text": (pa.string(), ["", "a\tb\\\r\n\\N\\.", "é🎵", "x" * 70_000, "\x01", None]),
-    "timestamptz": (
-        pa.timestamp("ms", "UTC"),
-        [0, 1, extract.LAST_MS, 946_684_800_000, 946_684_799_999, None],
-    ),
-}
-ALL_NULL = {name: (type_, [None] * 6) for name, (type_, _) in TYPES.items()}
-
-
-def frame_of(columns):
-    arrays = [pa.array(values, type_) for type_, values in columns.values()]
-    names = [f"n{position}" for position in range(len(columns))]
-    pieces = pa.array([0] * len(arrays[0]))
-    table = pa.table([pieces, *arrays], names=["piece", *names])
-    return table.to_pandas(types_mapper=pd.ArrowDtype)
-
-
-def values_of(frame):
-    """Return the rows of a frame as Python values, in its order."""
-    columns = [pa.array(frame[name]).to_pylist() for name in frame.columns[1:]]
-    return list(zip(*columns, strict=True))
-
-
-CUTS = {
-    "all": lambda frame: frame,
-    "none": lambda frame: frame[:0],
-    "one": lambda frame: frame[3:4],
-    "the middle": lambda frame: frame[1:5],
-    "some": lambda frame: frame[[True, False, True, True, False, True]],
-    "in two chunks": lambda frame: pd.concat([frame[4:], frame[:3]]),
-    "backwards": lambda frame: frame[::-1],
-}
-
-
-@pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize("columns", [TYPES, ALL_NULL], ids=["values", "nulls"])
-def test_copy_stores_what_was_encoded(cur, columns, cut):
-    frame = CUTS[cut](frame_of(columns))
-    names = ", ".join(f"n{position} {name}" for position, name in enumerate(columns))
-    cur.execute(f"CREATE TEMP TABLE encoded ({names}, n SERIAL)")
-    names = ", ".join(frame.columns[1:])
-    bulk.copy(cur, f"COPY encoded ({names}) FROM STDIN (FORMAT binary)", encode.encode_rows(frame))
-    cur.execute(f"SELECT {names} FROM encoded ORDER BY n")
-    assert [list(map(show, row)) for row in cur] == [
-        list(map(show, row)) for row in values_of(frame)
-    ]
-
-
-def show(value):
-    """Return a value as text that tells zero from minus zero, but not one UTC from another."""
-    return value.isoformat() if hasattr(value, "isoformat") else repr(value)
-
-
-@pytest.mark.parametrize("bounds", [(0, 4), (0, 0), (2, 2), (1, 3), (3, 4)])
-def test_copy_stores_some_of_the_rows_that_were_encoded(cur, bounds):
-    frame = frame_of({"text": (pa.string(), ["a", None, "", "b"])})
-    start, end = bounds
-    cur.execute("CREATE TEMP TABLE encoded (word TEXT, n SERIAL)")
-    rows = encode.encode_rows(frame)[start:end]
-    bulk.copy(cur, "COPY encoded (word) FROM STDIN (FORMAT binary)", rows)
-    cur.execute("SELECT word FROM encoded ORDER BY n")
-    assert [word for (word,) in cur] == ["a", None, "", "b"][start:end]

@@ -4,28 +4,13 @@ import json
 
 import pyarrow as pa
 import pytest
-from pyarrow.fs import LocalFileSystem
-from records import event, listed, song, to_bytes, write_lines
+from records import event, read_records, song, to_bytes, write_lines
 
-from sparkify import blocks, extract, files, transform
-from sparkify.shared import SharedStorage
-
-
-def read(path, kind):
-    """Return a file's good records as dicts and its rejects."""
-    records, rejects = [], []
-    for block in blocks.read_blocks([listed(kind, path)]):
-        parts = [outcome.file for outcome in block.outcomes]
-        texts = [blocks.read_lines(part, files.LocalStorage()) for part in parts]
-        frame, _ = extract.extract(texts, kind)
-        table = transform.pa.Table.from_pandas(frame, preserve_index=False)
-        records += table.drop_columns("piece").to_pylist()
-        rejects += [reject for outcome in block.outcomes for reject in outcome.rejects]
-    return records, rejects
+from sparkify import extract
 
 
 def read_log(tmp_path, lines):
-    return read(write_lines(tmp_path / "log.json", lines), "log")
+    return read_records(write_lines(tmp_path / "log.json", lines), "log")
 
 
 def expected(record, kind):
@@ -57,7 +42,7 @@ def test_text_stays_as_it_is(tmp_path, text):
     catalogued = song(title=text, artist_name=text, artist_location=text)
     assert read_log(tmp_path, [logged]) == ([expected(logged, "log")], [])
     path = write_lines(tmp_path / "song.json", [catalogued])
-    assert read(path, "song") == ([expected(catalogued, "song")], [])
+    assert read_records(path, "song") == ([expected(catalogued, "song")], [])
 
 
 @pytest.mark.parametrize("number", [0, -1.5, 218.93179, 1e-300, 5, 0.1 + 0.2, 1e22])
@@ -132,14 +117,14 @@ def test_a_page_view_that_breaks_a_rule_is_set_aside(tmp_path, changes, reason):
 def test_marks_and_line_ends_are_no_errors(tmp_path, content):
     path = tmp_path / "log.json"
     path.write_bytes(content % json.dumps(event()).encode())
-    assert read(path, "log") == ([expected(event(), "log")], [])
+    assert read_records(path, "log") == ([expected(event(), "log")], [])
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\r\n \r\n", b"\xef\xbb\xbf"])
 def test_files_without_a_line_are_no_errors(tmp_path, content):
     path = tmp_path / "log.json"
     path.write_bytes(content)
-    assert read(path, "log") == ([], [])
+    assert read_records(path, "log") == ([], [])
 
 
 BAD_LINES = [
@@ -223,7 +208,7 @@ BAD_SONGS = [
 
 @pytest.mark.parametrize(("record", "reason"), BAD_SONGS)
 def test_a_bad_song_is_set_aside(tmp_path, record, reason):
-    records, [reject] = read(write_lines(tmp_path / "song.json", [record, song()]), "song")
+    records, [reject] = read_records(write_lines(tmp_path / "song.json", [record, song()]), "song")
     assert (records, reject.line, reject.reason) == ([expected(song(), "song")], 1, reason)
 
 
@@ -243,68 +228,6 @@ def test_a_file_may_hold_bad_lines_only(tmp_path):
     records, rejects = read_log(tmp_path, [event(ts=None), "bad", event(level=None)])
     assert records == []
     assert [reject.line for reject in rejects] == [1, 2, 3]
-
-
-def test_a_file_larger_than_a_block_is_read_in_several(tmp_path, monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 2000)
-    lines = [event(ts=number) if number != 77 else "bad" for number in range(100)]
-    path = write_lines(tmp_path / "log.json", lines)
-    assert len(list(blocks.plan_blocks([listed("log", path)]))) > 10
-    records, [reject] = read(path, "log")
-    assert [record["ts"] for record in records] == [n for n in range(100) if n != 77]
-    assert reject.line == 78
-
-
-def test_files_are_listed_in_order_and_by_their_ending(tmp_path):
-    for name in ("b/2.json", "a/x/1.json", "b/10.json", "a.json", "c.jsonl", "d.txt"):
-        write_lines(tmp_path / name, [])
-    (tmp_path / "broken.txt").symlink_to("nowhere")
-    paths = [
-        file.uri.removeprefix(str(tmp_path)) for file in files.list_files("log", tmp_path, None)
-    ]
-    assert paths == ["/a.json", "/a/x/1.json", "/b/10.json", "/b/2.json"]
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 10, 50])
-@pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n\r\n"])
-def test_wherever_a_file_is_cut_each_line_is_read_once_and_keeps_its_number(
-    tmp_path, monkeypatch, size, ending
-):
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", size)
-    lines = [b"[1]", b"", b"[22222]", b"\xef\xbb\xbf[3]", b" ", b"[4]", b"x" * 30]
-    path = tmp_path / "log.json"
-    path.write_bytes(b"\xef\xbb\xbf" + b"\n".join(lines) + ending)
-    _, rejects = read(str(path), "log")
-    found = [(reject.line, reject.text.encode()) for reject in rejects]
-    assert found == [(n, line) for n, line in enumerate(lines, 1) if line.strip()]
-
-
-def test_small_files_are_read_together_and_large_ones_apart(monkeypatch):
-    sizes = {"a": 3, "b": 4, "c": 21, "d": 20, "e": 0}
-    found = [files.File("log", name, size) for name, size in sizes.items()]
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 10)
-    plan = [[(f.uri, f.start, f.end) for f in block] for block in blocks.plan_blocks(found)]
-    assert plan == [
-        [("a", 0, None), ("b", 0, None)],
-        [("c", 0, 7)],
-        [("c", 7, 14)],
-        [("c", 14, None)],
-        [("d", 0, 10)],
-        [("d", 10, None)],
-        [("e", 0, None)],
-    ]
-
-
-STORAGES = {"local": files.LocalStorage(), "shared": SharedStorage(LocalFileSystem())}
-
-
-@pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("part", [(9, 12), (12, None), (20, 30), (20, None)])
-def test_nothing_is_read_beyond_the_end_of_a_file_that_shrank(tmp_path, storage, part):
-    path = write_lines(tmp_path / "log.json", ["[1]", "[2]", "[3]"])
-    uri = f"file://{path}" if storage == "shared" else path
-    file = files.File("log", uri, 100, None, *part)
-    assert blocks.read_lines(file, STORAGES[storage]) == b""
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])

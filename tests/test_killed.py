@@ -1,8 +1,8 @@
 """Killed at any moment: after another run, everything is as if nothing had happened.
 
-    pytest tests/test_killed.py --kills 50
+    pytest tests/test_killed.py --times 12
 
-tries 50 moments instead of a few. Each is chosen by its number, so it can be tried again by its
+tries 48 moments instead of a few. Each is chosen by its number, so it can be tried again by its
 name. What the disk loses when a machine loses its power can't be tried in this way.
 """
 
@@ -100,7 +100,8 @@ class Kill(NamedTuple):
 
 def pytest_generate_tests(metafunc):
     if "kill" in metafunc.fixturenames:
-        kills = [Kill(number) for number in range(metafunc.config.getoption("kills"))]
+        wanted = len(VICTIMS) * metafunc.config.getoption("times")
+        kills = [Kill(number) for number in range(wanted)]
         metafunc.parametrize("kill", kills, ids=str)
 
 

@@ -18,11 +18,6 @@ PLAYED = (MOMENT, 8, "free")
 WHERE_AND_HOW = (7, "Tampa-St. Petersburg-Clearwater, FL", '"Mozilla/5.0 (X11; Linux x86_64)"')
 
 
-@pytest.fixture(params=["rows", "copy"])
-def loader(request):
-    return request.param
-
-
 @pytest.fixture
 def load(conn, cur, tmp_path, loader):
     """Loads songs or events, given as records, as one file; returns all tables."""

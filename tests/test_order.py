@@ -8,7 +8,7 @@ reading of the rules gives.
 
 from itertools import count
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from records import event, load_file, moment, read_tables, song, write_lines
 
@@ -57,7 +57,7 @@ views = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=settings().max_examples // 2)  # each is loaded file by file
 @given(st.data())
 def test_tables_depend_on_the_set_of_records_only(conn, cur, tmp_path, data):
     some_songs = data.draw(st.lists(songs, min_size=2, max_size=8))

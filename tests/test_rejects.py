@@ -1,0 +1,203 @@
+"""Lines set aside: they are recorded or the load fails; those that are good by now are loaded."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from nights import FULL, append, correct, failing, needs_full, read_entries
+from records import event, song, write_lines
+from scripts import PROJECT, environment_of
+from test_server import IS_ROOT
+
+# Rejects that can't be recorded
+
+
+def test_lines_set_aside_are_told_in_the_night_they_come_alone(night, data, recorded, tmp_path):
+    write_lines(data / "log_data" / "x.json", [event(ts=9), "bad", event(ts=8, level=None)])
+    assert night(data)[0] == 3
+    before = (tmp_path / "rejected.jsonl").read_bytes()
+    assert recorded()["x.json"][1:] == [1, 2]
+    status, output, errors = night(data)
+    assert (status, errors) == (0, [])
+    assert "Nothing new" in output
+    assert (tmp_path / "rejected.jsonl").read_bytes() == before
+
+
+@needs_full
+def test_a_full_disk_for_rejects(data, conn, tables, recorded, loader):
+    write_lines(data / "log_data" / "f.json", [event(ts=9), "bad"])
+    result = subprocess.run(
+        [sys.executable, PROJECT / "etl.py", data, "--load", loader, "--rejects", FULL],
+        env=environment_of(SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"]),
+        capture_output=True,
+        text=True,
+        preexec_fn=limit_memory,
+    )
+    message = "can't record rejected lines in /dev/full: No space left on device"
+    remedy = "--rejects names another file"
+    assert (result.returncode, result.stderr) == (1, f"etl.py: {message}; {remedy}\n")
+    assert "f.json" not in recorded()
+    assert len(tables()["songplays"]) == (2 if loader == "rows" else 0)
+
+
+def limit_memory():
+    """Keep whoever reads /dev/full, which has no end, from taking all memory."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+
+
+def name_missing_folder(folder):
+    return folder / "missing" / "rejected.jsonl"
+
+
+def name_read_only_folder(folder):
+    if IS_ROOT:
+        return Path("/proc/rejected.jsonl")
+    (folder / "fixed").mkdir(mode=0o500)
+    return folder / "fixed" / "rejected.jsonl"
+
+
+@pytest.mark.parametrize("place", [name_missing_folder, name_read_only_folder])
+def test_rejects_where_no_file_can_be_made(night, data, tables, recorded, tmp_path, loader, place):
+    write_lines(data / "log_data" / "f.json", [event(ts=9), "bad"])
+    path = place(tmp_path)
+    status, _, [error] = night(data, "--load", loader, "--rejects", path)
+    assert status == 1
+    assert error.startswith(f"etl.py: can't record rejected lines in {path}: ")
+    assert "f.json" not in recorded()
+    assert len(tables()["songplays"]) == (2 if loader == "rows" else 0)
+    assert night(data, "--load", loader)[0] == 3
+    assert len(tables()["songplays"]) == 5
+
+
+# Retry
+
+
+def test_lines_that_were_corrected_are_loaded_and_the_others_kept(
+    night, data, rejects, tables, tmp_path, expect
+):
+    before = read_entries(rejects)
+    late_song, late_play = song(song_id="SO3", title="Unheard of"), event(ts=50)
+    correct(rejects, _0=late_song, _2=late_play, _3=event(ts=52, sessionId=None))
+    rejects.chmod(0o640)
+    status, output, errors = night("--retry", rejects)
+    assert (status, errors) == (3, [])
+    assert "2 lines are good now, and loaded" in output
+    assert f"3 lines are still set aside: see {rejects}" in output
+    text = json.dumps(event(ts=52, sessionId=None))
+    changed = {"line": 3, "reason": "sessionId is missing", "text": text}
+    assert read_entries(rejects) == [before[1], before[3] | changed, before[4]]
+    assert rejects.stat().st_mode & 0o777 == 0o640
+    found = tables()
+    write_lines(data / "song_data" / "x.json", [late_song])
+    append(data / "log_data" / "x.json", late_play)
+    assert found == expect(data)
+
+
+def test_when_no_line_is_left_the_file_is_empty(night, rejects, tmp_path):
+    good = {f"_{n}": song(song_id=f"S{n}") if n < 2 else event(ts=60 + n) for n in range(5)}
+    correct(rejects, **good)
+    assert night("--retry", "rejected.jsonl")[::2] == (0, [])
+    assert rejects.read_bytes() == b""
+    assert night("--retry", "rejected.jsonl")[::2] == (0, [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "rejected.jsonl"]
+
+
+def test_lines_that_are_as_bad_as_before_are_kept_as_they_are(night, rejects, tables):
+    before, found = rejects.read_bytes(), tables()
+    assert night("--retry", rejects)[0] == 3
+    assert (rejects.read_bytes(), tables()) == (before, found)
+
+
+def test_a_line_that_nothing_is_left_of_is_dropped(night, rejects):
+    before = read_entries(rejects)
+    entries = [before[0] | {"text": " "}, *before[1:]]
+    rejects.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    assert night("--retry", rejects)[0] == 3
+    assert read_entries(rejects) == before[1:]
+
+
+def test_corrections_may_hold_any_character(night, rejects, tables):
+    title, entries = "\x85\u2028é🎵", read_entries(rejects)
+    entries[0]["text"] = json.dumps(song(song_id="SO3", title=title), ensure_ascii=False)
+    first = json.dumps(entries[0], ensure_ascii=False)  # as an editor may have written it
+    others = "".join(json.dumps(entry) + "\n" for entry in entries[1:])
+    rejects.write_text(f"{first}\n{others}", encoding="utf-8")
+    assert night("--retry", rejects)[::2] == (3, [])
+    assert read_entries(rejects) == entries[1:]
+    assert tables()["songs"][2][1] == title
+
+
+ENTRY = {"file": "/x/log_data/a.json", "line": 1, "reason": "?", "text": json.dumps(event())}
+NO_ENTRIES = {
+    "nonsense": "nonsense",
+    "blank": "",
+    "list": "[]",
+    "empty": "{}",
+    "neither": json.dumps(ENTRY | {"file": "/x/data/a.json"}),
+    "file": json.dumps(ENTRY | {"file": 1}),
+    "text": json.dumps(ENTRY | {"text": None}),
+    "line": json.dumps(ENTRY | {"line": "first"}),
+    "infinite": json.dumps(ENTRY | {"line": 1e999}),
+    "deep": "[" * 100_000,
+    "surrogate": json.dumps(ENTRY | {"text": "\ud800"}),
+    "cut off": json.dumps(ENTRY)[:-5],
+}
+
+
+@pytest.mark.parametrize("line", NO_ENTRIES.values(), ids=NO_ENTRIES)
+def test_a_line_that_is_no_entry_stops_a_retry(night, tmp_path, tables, line):
+    good, path = json.dumps(ENTRY), tmp_path / "r.jsonl"
+    path.write_text(f"{good}\n{line}\n{good}\n")
+    before = path.read_bytes()
+    status, output, [error] = night("--retry", path)
+    assert status == 1
+    assert error.startswith(f"etl.py: {path}, line 2")
+    assert "nothing was loaded" in error
+    assert path.read_bytes() == before
+    assert tables() == dict.fromkeys(tables(), [])
+
+
+def test_a_file_of_rejects_that_cannot_be_read(night, tmp_path):
+    for path, reason in ((tmp_path / "none", "No such file"), (tmp_path, "Is a directory")):
+        status, _, [error] = night("--retry", path)
+        assert status == 1
+        assert error.startswith(f"etl.py: can't read {path}: {reason}")
+
+
+def test_a_retry_that_the_database_refuses_changes_nothing(night, rejects, conn, cur, tables):
+    correct(rejects, _0=song(song_id="SO3"), _2=event(ts=50), _3=event(ts=52, userId="9"))
+    before, found = rejects.read_bytes(), tables()
+    with failing(conn, cur, "23514", "no 9"):
+        status, _, [error] = night("--retry", rejects)
+    assert status == 1
+    assert error.startswith("etl.py: ") and "no 9" in error
+    assert (rejects.read_bytes(), tables()) == (before, found)
+    assert night("--retry", rejects)[0] == 3
+    assert len(tables()["songplays"]) == len(found["songplays"]) + 2
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_a_file_of_rejects_that_cannot_be_rewritten_stays(
+    night, rejects, tables, tmp_path, monkeypatch, function
+):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    correct(rejects, _2=event(ts=77))
+    before, songplays = rejects.read_bytes(), len(tables()["songplays"])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, function, fail)
+        status, _, [error] = night("--retry", rejects)
+    assert status == 1
+    assert f"{rejects} can't be rewritten: No space left on device" in error
+    assert rejects.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "rejected.jsonl"]
+    assert night("--retry", rejects)[0] == 3
+    assert len(read_entries(rejects)) == 4
+    assert len(tables()["songplays"]) == songplays + 1
