@@ -123,47 +123,43 @@ def load_rows(cur, conn, blocks, tallies):
 
 
 def main():
-    """Run as the arguments say, tell on stderr why if that failed, and return the exit status."""
+    """Load what is new, or retry what was set aside, as asked, and return the exit status."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.reconfigure(errors="backslashreplace")  # a path may hold what it can't print
     arguments = parse_arguments(ROWS_BYTES)
     log = report.Log(arguments.log_json)
     started = time.monotonic()
-    status, error = try_to_run(arguments, log)
-    if error:
-        print(f"etl.py: {error}", file=sys.stderr)
-        with contextlib.suppress(OSError):
-            seconds = round(time.monotonic() - started, 3)
-            log.note("run", exit_status=status, error=error, seconds=seconds)
-    return status
-
-
-def try_to_run(arguments, log):
-    """Return the exit status of a run and, if it failed, one line on why."""
     try:
         storage, root = (None, None) if arguments.retry else find_storage(arguments.data)
-        patience = 0 if arguments.no_wait else RETRY_SECONDS
-        conn = server.connect_patiently(patience)
+        conn = server.connect_patiently(0 if arguments.no_wait else RETRY_SECONDS)
         with contextlib.closing(conn), server.naming_missing_grants(conn), conn.cursor() as cur:
             wait_for_turn(cur, session_lock_select, patient=not arguments.no_wait)
             conn.commit()
             if arguments.retry:
-                return retry(cur, conn, arguments.retry, log), None
-            return run(cur, conn, storage, root, arguments, log), None
-    except WrongArguments as error:
-        return WRONG_ARGUMENTS, str(error)
-    except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
-        return FAILED, f"{one_line(error)}; run {command('create_tables.py')}"
-    except (ServerError, LoadError, psycopg2.Error) as error:
-        return FAILED, one_line(error)
-    except OSError as error:  # such as a pipe that head has closed
+                return retry(cur, conn, arguments.retry, log)
+            return run(cur, conn, storage, root, arguments, log)
+    except EXPECTED as error:
+        status, why = explain(error)
+        report.say_failed(log, status, why, time.monotonic() - started)
+        return status
+
+
+EXPECTED = (WrongArguments, ServerError, LoadError, psycopg2.Error, OSError, KeyboardInterrupt)
+
+
+def explain(error):
+    """Return the exit status that an error ends a run with, and one line on why."""
+    if isinstance(error, KeyboardInterrupt):
+        what_stays = "what was committed so far stays, run it again for the rest"
+        return INTERRUPTED, f"interrupted; {what_stays}"
+    if isinstance(error, OSError):  # such as a pipe that head has closed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED, f"can't write the output: {error.strerror}"
-    except KeyboardInterrupt:
-        return (
-            INTERRUPTED,
-            "interrupted; what was committed so far stays, run it again for the rest",
-        )
+    if isinstance(error, (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn)):
+        return FAILED, f"{one_line(error)}; run {command('create_tables.py')}"
+    if isinstance(error, WrongArguments):
+        return WRONG_ARGUMENTS, str(error)
+    return FAILED, one_line(error)
 
 
 def run(cur, conn, storage, root, arguments, log):

@@ -1,5 +1,6 @@
 """What a run says, to people and to machines, and what it counts."""
 
+import contextlib
 import json
 import sys
 from dataclasses import dataclass
@@ -138,6 +139,13 @@ def say_end(log, facts, status, seconds):
         log.say(f"{number} could not be read")
     log.say(f"Done in {seconds:.1f} s")
     log.note("run", **facts, exit_status=status, seconds=round(seconds, 3))
+
+
+def say_failed(log, status, why, seconds):
+    """Say on stderr, and to machines, what ended a run."""
+    print(f"etl.py: {why}", file=sys.stderr)
+    with contextlib.suppress(OSError):
+        log.note("run", exit_status=status, error=why, seconds=round(seconds, 3))
 
 
 def say_retrying(log, entries, path, target):
