@@ -21,8 +21,6 @@ BINARY_TRAILER = b"\xff\xff"
 NULL_FIELD = b"\xff\xff\xff\xff"
 POSTGRES_EPOCH = 946_684_800_000_000  # 2000-01-01 in microseconds since 1970
 NUMBERS = {pa.int32(): ">i4", pa.int64(): ">i8", pa.float64(): ">f8"}
-
-
 TABLE, STAGING = "table", "staging"  # where plays are copied to
 
 

@@ -43,8 +43,12 @@ TYPES = {"timestamp with time zone": "timestamptz", "integer": "int", "double pr
 
 @pytest.fixture(scope="module")
 def sample():
-    """The sample, loaded as the README's first command does it."""
+    """The sample, loaded as the README's first command does it.
+
+    Whole, for the examples need not be tried in their order, nor all by one process.
+    """
     run_line("create_tables.py")
+    run_line("etl.py")
 
 
 def run_line(line):
