@@ -114,7 +114,8 @@ def test_a_worker_that_is_killed_costs_only_time(
         process = start("etl.py", large_data, "--load", "copy", "--scheduler", cluster.address)
         wait_for_progress(client)
         worker.send_signal(signal.SIGSTOP)  # so that it can't be done before it is killed
-        wait_for(lambda: client.processing()[addresses[worker.pid]])
+        address = addresses[worker.pid]  # work or answers are lost with it
+        wait_for(lambda: client.processing()[address] or client.has_what()[address])
         worker.kill()
         assert process.poll() is None
     assert finish(process) == alone
