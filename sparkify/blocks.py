@@ -21,6 +21,7 @@ from sparkify.files import File, LocalStorage, UnreadableFile, stored_uri
 from sparkify.transform import TRANSFORMS, split_rows
 
 BLOCK_BYTES = 16 << 20  # of lines that are parsed together
+BLOCK_FILES = 4000  # at most, for it is files, not bytes, that take the time where they are small
 ENTRIES = 1000  # of lines set aside, likewise
 
 
@@ -76,7 +77,7 @@ def plan_blocks(files):
     """Yield lists of Files of about BLOCK_BYTES: many small ones, or a part of a large one."""
     block, size = [], 0
     for file in files:
-        if size and size + file.size > BLOCK_BYTES:
+        if block and (size + file.size > BLOCK_BYTES or len(block) == BLOCK_FILES):
             yield block
             block, size = [], 0
         if file.size > BLOCK_BYTES:

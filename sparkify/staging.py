@@ -145,14 +145,16 @@ WHERE other.user_id = staged_songplays.user_id
       > ({rank("staged_songplays", *PLAY_RANK)}, staged_songplays.ctid)
 """
 
-songplay_merge = """
+
+def merge_songplays(conflict):
+    """Return the INSERT of the staged plays, with the clause that says what a stored one does."""
+    return f"""
 WITH play AS (
     INSERT INTO songplays
         (start_time, user_id, level, song_id, artist_id, session_id, location, user_agent)
     SELECT start_time, user_id, level, song_id, artist_id, session_id, location, user_agent
     FROM staged_songplays
-    ORDER BY start_time
-    ON CONFLICT (user_id, start_time, session_id) DO NOTHING
+    ORDER BY start_time{conflict}
     RETURNING songplay_id, start_time, user_id, session_id, song_id
 )
 INSERT INTO unmatched_songplays (songplay_id, title, artist, duration)
@@ -161,6 +163,11 @@ FROM play
 JOIN staged_songplays AS staged USING (start_time, user_id, session_id)
 WHERE play.song_id IS NULL
 """
+
+
+new_songplay_merge = merge_songplays("")
+songplay_merge = merge_songplays("""
+    ON CONFLICT (user_id, start_time, session_id) DO NOTHING""")
 
 page_view_merge = f"""
 INSERT INTO page_views (

@@ -11,8 +11,6 @@ import contextlib
 import datetime
 import os
 import platform
-import random
-import re
 import shutil
 import subprocess
 import sys
@@ -31,9 +29,11 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(PROJECT), str(PROJECT / "data")]
 
 import generate  # noqa: E402
+from simulated import generate_kind, generate_later_files, say  # noqa: E402
 
 import create_tables  # noqa: E402
-from sparkify import constraints, embedded, messages, report, server  # noqa: E402
+from sparkify import ask, constraints, embedded, messages, report, server  # noqa: E402
+from sparkify.questions import analytics_queries  # noqa: E402
 from sql_queries import table_names  # noqa: E402
 
 TASKS = {
@@ -44,7 +44,6 @@ TASKS = {
     "in-place": "COPY, keys and indexes in place",
 }
 CHOICES = [name for name in TASKS if name != "nightly"]
-FIRST_DAY, DAYS, LATER_DAYS, USERS = datetime.date(2018, 11, 1), 30, 3, 1000
 REFERRING = ["songs", "songplays", "unmatched_songplays"]  # each after the tables it refers to
 SAMPLE_SECONDS = 0.1  # between two looks at the memory: listing processes takes a while
 BUFFER_BYTES = 1 << 18
@@ -61,56 +60,7 @@ class Run(NamedTuple):
     megabytes: float | None = None
 
 
-def say(text):
-    """Tell on stderr what is going on."""
-    print(f"benchmark.py: {text}", file=sys.stderr, flush=True)
-
-
-# Files and tables to work on
-
-
-def generate_files(folder, start, days, events, songs):
-    """Simulate songs and events in a folder unless they are there: log_data comes last, whole."""
-    if (folder / "log_data").exists():
-        say(f"using the files in {folder}")
-        return
-    say(f"generating {events:,} events and {songs:,} songs")
-    options = {"start": start, "days": days, "events": events, "songs": songs, "users": USERS}
-    with contextlib.redirect_stdout(sys.stderr):
-        generate.main([str(folder), "--force", *(f"--{k}={v}" for k, v in options.items())])
-
-
-def generate_kind(kept, arguments, missing):
-    """Simulate the files of one kind of data, in a folder that says so, and return the folder."""
-    events, songs, unknown = arguments.events, arguments.songs, arguments.missing_songs
-    folder = kept / f"{events}-events-{songs}-songs-{missing:g}-missing-{unknown}"
-    is_there = (folder / "log_data").exists()
-    generate_files(folder, FIRST_DAY, DAYS, events, songs)
-    if missing and not is_there:
-        say(f"renaming {missing:.0%} of the plays to {unknown:,} songs that the catalogue lacks")
-        rename_songs(folder / "log_data", missing, unknown)
-    return folder
-
-
-def rename_songs(folder, share, unknown):
-    """Have this share of the logged plays name a song that no catalogue has, drawn at random."""
-    draw = random.Random(1)
-
-    def rename(song):
-        if draw.random() >= share:
-            return song[0]
-        return f'"song":"Unknown {draw.randrange(unknown)}","status"'
-
-    for path in sorted(folder.rglob("*.json")):
-        text = path.read_text(encoding="utf-8")
-        path.write_text(re.sub(r'"song":".*?","status"', rename, text), encoding="utf-8")
-
-
-def generate_later_files(folder, events, songs):
-    """Simulate what the same users do on the days that follow; there are no new songs."""
-    generate_files(folder, FIRST_DAY + datetime.timedelta(DAYS), LATER_DAYS, events, songs)
-    generate.remove_json(folder / "song_data")
-    (folder / "song_data").mkdir(exist_ok=True)
+# Tables to work on
 
 
 @contextlib.contextmanager
@@ -258,6 +208,48 @@ def run_tasks(names, tasks, repeat, expected):
     return runs
 
 
+# The analysts' questions
+
+
+def time_questions():
+    """Return the first and the second time, in seconds, that each question's answer takes."""
+    with connected() as (cur, _):
+        cur.execute(listener_select)
+        parameters = {"user_id": str(cur.fetchone()[0]), "limit": "10"}
+    asked = {}
+    for title, query in analytics_queries.items():
+        values = {name: parameters[name] for name in ask.parameters_of(title)}
+        asked[title] = [time_question(query, values) for _ in range(2)]
+        say(f"{title}: {asked[title][1]:.2f} s")
+    return asked
+
+
+# The user with most plays.
+listener_select = """
+SELECT user_id
+FROM songplays
+GROUP BY user_id
+ORDER BY count(*) DESC, user_id
+LIMIT 1
+"""
+
+
+def time_question(query, values):
+    started = time.perf_counter()
+    ask.fetch_answer(query, values)
+    return time.perf_counter() - started
+
+
+def format_questions(asked):
+    """Return the table of the questions, and what its numbers are."""
+    yield f"{'':<52}{'first':>9}{'again':>9}"
+    for title, (first, again) in asked.items():
+        yield f"{title:<52}{first:>9.2f}{again:>9.2f}"
+    first, again = map(sum, zip(*asked.values(), strict=True))
+    yield f"{'together':<52}{first:>9.2f}{again:>9.2f}"
+    yield "\nseconds, from asking until the answer is there: first after the load, and once more"
+
+
 # The results
 
 
@@ -342,15 +334,32 @@ def parse_arguments():
     parser.add_argument("--folder", type=Path, metavar="DIR", help=text)
     text = "after each copy load, also load events of later days into the filled tables"
     parser.add_argument("--nightly", action="store_true", help=text)
+    text = "time each of the analysts' questions instead, after one copy load"
+    parser.add_argument("--ask", action="store_true", help=text)
     arguments = parser.parse_args()
     wanted = {*arguments.only, *(("copy", "nightly") if arguments.nightly else ())}
     arguments.tasks = [name for name in TASKS if name in wanted]
     return arguments
 
 
+def measure_loads(tasks, rows, arguments):
+    """Return the number of rows by table, and the lines on what the tasks took."""
+    counts = prepare_rows(tasks, rows)
+    runs = run_tasks(arguments.tasks, tasks, arguments.repeat, counts)
+    shutil.rmtree(rows)
+    return counts, format_results(runs, arguments.events, arguments.nightly_events)
+
+
+def measure_answers(tasks, rows, arguments):
+    """Return the number of rows by table, and the lines on what the questions took."""
+    reset_tables()
+    tasks["copy"]()
+    return count_table_rows(), format_questions(time_questions())
+
+
 def run(arguments, temporary):
     """Generate the files, run the tasks and print the results."""
-    events, songs, later_events = arguments.events, arguments.songs, arguments.nightly_events
+    songs, later_events = arguments.songs, arguments.nightly_events
     kept = (arguments.folder or temporary).resolve()
     later = kept / f"{later_events}-later-events-{songs}-songs"
     if arguments.nightly:
@@ -358,12 +367,10 @@ def run(arguments, temporary):
     for number, missing in enumerate(arguments.missing):
         data, rows = generate_kind(kept, arguments, missing), temporary / f"rows-{number}"
         with own_server(temporary / f"pg-{number}"):
-            tasks = make_tasks(data, later, rows)
-            counts = prepare_rows(tasks, rows)
-            runs = run_tasks(arguments.tasks, tasks, arguments.repeat, counts)
+            measure = measure_answers if arguments.ask else measure_loads
+            counts, results = measure(make_tasks(data, later, rows), rows, arguments)
             heading = format_heading(arguments, counts)
-        shutil.rmtree(rows)
-        print(heading, "", *format_results(runs, events, later_events), "", sep="\n", flush=True)
+        print(heading, "", *results, "", sep="\n", flush=True)
 
 
 def main():
