@@ -24,6 +24,7 @@ import psycopg2
 import pytest
 from records import read_tables, song
 from scripts import PROJECT, environment_of, run
+from simulated import rename_songs
 from test_server import server_pid, using
 
 from sparkify import embedded
@@ -245,8 +246,13 @@ class World:
 
 
 def generate(folder, events):
+    """Simulate events, half of the plays of songs that the catalogue lacks, all of them different.
+
+    Of the other half, one in six is of one of a few songs that it lacks.
+    """
     command = [sys.executable, PROJECT / "data" / "generate.py", folder, "--events", events]
     subprocess.run(command, check=True, capture_output=True)
+    rename_songs(folder / "log_data", 0.5, 10**9)
 
 
 def spoil(folder):

@@ -2,25 +2,44 @@
 
 from sparkify.questions.days import CAME, COVERED, IS_COVERED
 
-# The window is ordered by the time in UTC for speed: with the bare column, Postgres follows the
-# index of the natural key from play to play, which takes four times as long as to sort the plays.
+# A change is looked for only on a user's days with two levels, or another than the day before: the
+# index of the natural key leads to the plays of these, while to sort all plays would take four
+# times as long.
 LEVEL_CHANGES = """
-plays AS (
+days AS (
     SELECT user_id,
-           start_time,
-           session_id,
-           location,
-           level,
-           lag(level) OVER (
-               PARTITION BY user_id
-               ORDER BY start_time AT TIME ZONE 'UTC', session_id
-           ) AS previous_level
+           date_bin('1 day', start_time, '2000-01-01Z') AS day,
+           max(start_time) AS last_time,
+           min(level) AS lowest,
+           max(level) AS highest
     FROM songplays
+    GROUP BY user_id, day
+),
+neighbours AS (
+    SELECT *,
+           lag(last_time) OVER earlier AS time_before,
+           lag(lowest) OVER earlier AS lowest_before,
+           lag(highest) OVER earlier AS highest_before
+    FROM days
+    WINDOW earlier AS (PARTITION BY user_id ORDER BY day)
+),
+plays AS (
+    SELECT songplays.*,
+           day,
+           lag(level) OVER (
+               PARTITION BY user_id, day
+               ORDER BY start_time, session_id
+           ) AS previous_level
+    FROM neighbours
+    JOIN songplays USING (user_id)
+    WHERE (lowest <> highest OR lowest <> lowest_before OR highest <> highest_before)
+      AND start_time >= COALESCE(time_before, day)
+      AND start_time < day + interval '1 day'
 ),
 changes AS (
     SELECT *
     FROM plays
-    WHERE level <> previous_level
+    WHERE level <> previous_level AND start_time >= day
 )
 """
 
