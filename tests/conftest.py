@@ -27,6 +27,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["nights", "remote"]  # their fixtures
 
+from records import load_data  # noqa: E402
+
 import create_tables  # noqa: E402
 from sparkify import embedded  # noqa: E402
 
@@ -38,6 +40,12 @@ def pytest_addoption(parser):
         default=1,
         metavar="N",
         help="try N times as many kills, fuzzed files and orders to load in (default: 1)",
+    )
+
+    parser.addoption(
+        "--committed",
+        action="store_true",
+        help="compare what the notebooks were saved with too: see docs/development.md",
     )
 
 
@@ -69,6 +77,26 @@ def server():
     conn.close()
     yield
     embedded.import_pgserver().get_server(SERVER_FOLDER / "pg").cleanup()
+
+
+@pytest.fixture(scope="module")
+def sample(server):
+    """A connection to tables that hold the sample, which the tests of a file share."""
+    cur, conn = create_tables.create_database()
+    with contextlib.closing(conn):
+        load_data(cur, conn)
+        yield conn
+
+
+@pytest.fixture
+def committed(request):
+    """Skips a test of what notebooks were saved with, unless that is to be the committed sample's.
+
+    Who runs a notebook and saves it keeps the answers to what they loaded, in pictures of their own
+    fonts; that is no fault.
+    """
+    if not request.config.getoption("committed"):
+        pytest.skip("what a notebook was saved with is its user's own; --committed compares it")
 
 
 @pytest.fixture
