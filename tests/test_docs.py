@@ -156,7 +156,7 @@ def test_files_that_are_named_are_there():
         assert missing == [], name
 
 
-def test_the_pictures_are_those_of_the_notebook():
+def test_the_pictures_are_those_of_the_notebook(committed):
     notebook = json.loads((PROJECT / "test.ipynb").read_text(encoding="utf-8"))
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     drawn = {output.get("data", {}).get("image/png", "").strip() for output in outputs}
