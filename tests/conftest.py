@@ -42,12 +42,6 @@ def pytest_addoption(parser):
         help="try N times as many kills, fuzzed files and orders to load in (default: 1)",
     )
 
-    parser.addoption(
-        "--committed",
-        action="store_true",
-        help="compare what the notebooks were saved with too: see docs/development.md",
-    )
-
 
 def pytest_configure(config):
     """Have Hypothesis try the same examples each time or, if it is to try more, other ones."""
@@ -86,17 +80,6 @@ def sample(server):
     with contextlib.closing(conn):
         load_data(cur, conn)
         yield conn
-
-
-@pytest.fixture
-def committed(request):
-    """Skips a test of what notebooks were saved with, unless that is to be the committed sample's.
-
-    Who runs a notebook and saves it keeps the answers to what they loaded, in pictures of their own
-    fonts; that is no fault.
-    """
-    if not request.config.getoption("committed"):
-        pytest.skip("what a notebook was saved with is its user's own; --committed compares it")
 
 
 @pytest.fixture
