@@ -41,7 +41,7 @@ def opened():
     notebook = nbformat.v4.new_notebook()
     client = NotebookClient(
         notebook,
-        timeout=60,
+        timeout=300,
         resources={"metadata": {"path": PROJECT}},
         record_timing=False,
         coalesce_streams=True,
