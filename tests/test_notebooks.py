@@ -16,7 +16,7 @@ from scripts import PROJECT, read_committed
 import create_tables
 
 WARNING = "\033[38;5;208m[WARNING] "
-ANSWER = r"<details>.*?```python\n(.*?)\n```\n+```text\n(.*?)\n```.*?</details>"
+ANSWER = r"<details>.*?```python\n(.*?)\n```\n\nIt prints:\n\n```text\n(.*?)\n```\n\n</details>"
 
 
 def read_cells(name):
