@@ -27,6 +27,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["nights", "remote"]  # their fixtures
 
+from records import load_data  # noqa: E402
+
 import create_tables  # noqa: E402
 from sparkify import embedded  # noqa: E402
 
@@ -69,6 +71,15 @@ def server():
     conn.close()
     yield
     embedded.import_pgserver().get_server(SERVER_FOLDER / "pg").cleanup()
+
+
+@pytest.fixture(scope="module")
+def sample(server):
+    """A connection to tables that hold the sample, which the tests of a file share."""
+    cur, conn = create_tables.create_database()
+    with contextlib.closing(conn):
+        load_data(cur, conn)
+        yield conn
 
 
 @pytest.fixture

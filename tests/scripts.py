@@ -38,6 +38,20 @@ def script_of(name):
     return ["-m", name] if name == "sparkify" else [PROJECT / name]
 
 
+def read_committed(name):
+    """Return a file's bytes as git has them, staged or committed, or None where there is no git.
+
+    A notebook in the folder is its reader's: Jupyter saves in it what it told them of their data,
+    and what they tried.
+    """
+    try:
+        command = ["git", "-c", "safe.directory=*", "show", f":./{name}"]
+        result = subprocess.run(command, cwd=PROJECT, capture_output=True, timeout=120)
+    except FileNotFoundError:
+        return None
+    return None if result.returncode else result.stdout
+
+
 def assert_fails_in_one_line(result, *words):
     """Check that a script failed as it should, and said these words in its only line."""
     assert result.returncode == 1, result

@@ -1,6 +1,5 @@
 """The sanity checks: all pass on the sample, and each break of schema or data fails its own."""
 
-import contextlib
 import os
 import re
 import subprocess
@@ -10,7 +9,6 @@ import pytest
 from records import load_data
 from scripts import PROJECT, assert_fails_in_one_line, environment_of, run, script_of
 
-import create_tables
 import sql_queries
 from sparkify import checks, rules
 from sparkify.interpreter import command
@@ -292,15 +290,6 @@ INSERTS = {
     "loaded_files": ("loaded_file_insert", "uri"),
 }
 CONFLICT_CHECK = "{}: INSERT has an ON CONFLICT clause"
-
-
-@pytest.fixture(scope="module")
-def sample(server):
-    """A connection to tables that hold the sample."""
-    cur, conn = create_tables.create_database()
-    with contextlib.closing(conn):
-        load_data(cur, conn)
-        yield conn
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import shlex
 
 import pytest
 from dictionary import MARK, make_dictionary
-from scripts import PROJECT, run
+from scripts import PROJECT, read_committed, run
 
 from sparkify.__main__ import COMMANDS
 
@@ -157,7 +157,7 @@ def test_files_that_are_named_are_there():
 
 
 def test_the_pictures_are_those_of_the_notebook():
-    notebook = json.loads((PROJECT / "test.ipynb").read_text(encoding="utf-8"))
+    notebook = json.loads(read_committed("test.ipynb") or pytest.skip("this folder is no clone"))
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     drawn = {output.get("data", {}).get("image/png", "").strip() for output in outputs}
     shown = {file for page in PAGES.values() for file in re.findall(r"!\[.*\]\((.*)\)", page)}

@@ -1,6 +1,5 @@
 """The report shows what test.ipynb answers, in one file; only a whole one replaces an old one."""
 
-import contextlib
 import os
 import shutil
 import socket
@@ -8,10 +7,8 @@ import socket
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
-from records import load_data
 from scripts import PROJECT, assert_fails_in_one_line, run
 
-import create_tables
 from sparkify import page
 from sparkify.interpreter import command
 from sparkify.messages import LoadError
@@ -22,14 +19,6 @@ WRITTEN = "events from 2018-11-01 to 2018-11-30\n"
 
 def run_report(*arguments, **variables):
     return run("sparkify", "report", *arguments, **HERE | variables)
-
-
-@pytest.fixture(scope="module")
-def sample(server):
-    cur, conn = create_tables.create_database()
-    with contextlib.closing(conn):
-        load_data(cur, conn)
-        yield conn
 
 
 @pytest.fixture(scope="module")
