@@ -3,6 +3,11 @@
 What the tables held is gone afterwards; `etl.py` loads it again.
 """
 
+from sparkify import interrupts
+
+if __name__ == "__main__":
+    interrupts.catch("create_tables.py")  # signals, from now on
+
 import argparse
 import contextlib
 import sys
@@ -16,8 +21,15 @@ from psycopg2 import sql
 
 from sparkify import server
 from sparkify.comments import comment_queries
-from sparkify.locks import load_lock_select, lock_holders_select, lock_timeout_set, wait_for_turn
-from sparkify.messages import ServerError, end_interrupted, one_line
+from sparkify.locks import (
+    load_lock_select,
+    lock_holders_select,
+    lock_timeout_set,
+    name_sessions,
+    remedy_for,
+    wait_for_turn,
+)
+from sparkify.messages import ServerError, one_line
 from sql_queries import (
     create_table_queries,
     database_create,
@@ -128,15 +140,12 @@ def reset_tables(cur, conn):
 def describe_lock_holders(cur):
     """Return one line on the sessions that keep the tables from being dropped."""
     cur.execute(lock_holders_select, (table_names,))
-    holders = ", ".join(
-        f"session {pid} (user {user}, {application or 'unnamed application'}, "
-        f"{state or 'in a state that only its user may see'})"
-        for pid, user, application, state in cur
-    )
+    holders = cur.fetchall()
+    if not holders:
+        return f"the tables of {target()} were in use; nothing was changed; run it again"
     return (
-        f"the tables of {target()} are in use by {holders or 'a session that has just ended'}; "
-        "nothing was changed. Let it commit or close it, or end it with "
-        "SELECT pg_terminate_backend(PID)"
+        f"the tables of {target()} are in use by {name_sessions(holders)}; nothing was changed; "
+        f"{remedy_for(holders)}"
     )
 
 
@@ -169,10 +178,8 @@ def main():
         return f"create_tables.py: {one_line(error)}"
     except psycopg2.Error as error:
         return f"create_tables.py: {explain(error)}"
-    except KeyboardInterrupt:
-        return end_interrupted()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interrupts.run(main))

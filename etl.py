@@ -9,6 +9,11 @@ sparkify/bulk.py. How rows are made of the lines of a file, sparkify/transform.p
 run is made of, sparkify/__init__.py.
 """
 
+from sparkify import interrupts
+
+if __name__ == "__main__":
+    interrupts.catch("etl.py")  # signals, from now on
+
 import contextlib
 import os
 import sys
@@ -33,8 +38,13 @@ from sparkify.load import (
     rematched_plays,
     transaction,
 )
-from sparkify.locks import load_lock_select, session_lock_select, wait_for_turn
-from sparkify.messages import INTERRUPTED, LoadError, ServerError, WrongArguments, one_line
+from sparkify.locks import (
+    load_lock_select,
+    naming_blockers,
+    session_lock_select,
+    wait_for_turn,
+)
+from sparkify.messages import LoadError, ServerError, WrongArguments, one_line
 from sparkify.storage import find_storage, folder_of
 from sql_queries import (
     artist_table_insert,
@@ -135,23 +145,24 @@ def main():
         with contextlib.closing(conn), server.naming_missing_grants(conn), conn.cursor() as cur:
             wait_for_turn(cur, session_lock_select, patient=not arguments.no_wait)
             conn.commit()
-            if arguments.retry:
-                return retry(cur, conn, arguments.retry, log)
-            return run(cur, conn, storage, root, arguments, log)
+            with naming_blockers(conn, server.connect):
+                if arguments.retry:
+                    return retry(cur, conn, arguments.retry, log)
+                return run(cur, conn, storage, root, arguments, log)
     except EXPECTED as error:
         status, why = explain(error)
         report.say_failed(log, status, why, time.monotonic() - started)
         return status
 
 
-EXPECTED = (WrongArguments, ServerError, LoadError, psycopg2.Error, OSError, KeyboardInterrupt)
+EXPECTED = (WrongArguments, ServerError, LoadError, psycopg2.Error, OSError, interrupts.Interrupted)
 
 
 def explain(error):
     """Return the exit status that an error ends a run with, and one line on why."""
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, interrupts.Interrupted):
         what_stays = "what was committed so far stays, run it again for the rest"
-        return INTERRUPTED, f"interrupted; {what_stays}"
+        return error.status, "; ".join([str(error), *getattr(error, "__notes__", [what_stays])])
     if isinstance(error, OSError):  # such as a pipe that head has closed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED, f"can't write the output: {error.strerror}"
@@ -230,4 +241,4 @@ def retry(cur, conn, path, log):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interrupts.run(main))

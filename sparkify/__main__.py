@@ -1,5 +1,10 @@
 """python -m sparkify COMMAND: what one does with the tables once they are filled."""
 
+from sparkify import interrupts
+
+if __name__ == "__main__":
+    interrupts.catch("sparkify")  # signals, from now on
+
 import argparse
 import contextlib
 import functools
@@ -15,14 +20,7 @@ import psycopg2
 
 from sparkify import ask, checks, clients, page, serve, server
 from sparkify.arguments import FAILED, WRONG_ARGUMENTS
-from sparkify.messages import (
-    LoadError,
-    ServerError,
-    WrongArguments,
-    end_interrupted,
-    one_line,
-    script_name,
-)
+from sparkify.messages import LoadError, ServerError, WrongArguments, one_line, script_name
 
 
 def check_tables(arguments):
@@ -86,8 +84,6 @@ def main():
             return FAILED
         failed = f"can't use {error.filename}" if error.filename else "can't write the output"
         return fail(f"{failed}: {error.strerror}")
-    except KeyboardInterrupt:
-        return end_interrupted()
 
 
 def fail(why, status=FAILED):
@@ -97,4 +93,4 @@ def fail(why, status=FAILED):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interrupts.run(main))

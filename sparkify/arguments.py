@@ -5,7 +5,7 @@ import argparse
 from sparkify.rejects import FILE as REJECT_FILE
 from sparkify.storage import DATA
 
-FAILED, WRONG_ARGUMENTS, SET_ASIDE = 1, 2, 3  # exit statuses, and messages.INTERRUPTED
+FAILED, WRONG_ARGUMENTS, SET_ASIDE = 1, 2, 3  # exit statuses, and those of interrupts
 
 
 def parse_arguments(rows_bytes):
@@ -14,8 +14,9 @@ def parse_arguments(rows_bytes):
         description="Load song and log files into Sparkify's star schema, those that are new or "
         "have changed. Loading a file again changes nothing, in whatever order.",
         epilog="Exit status: 0 everything was loaded; 3 loaded, but some lines or files were set "
-        "aside; 1 failed; 2 wrong arguments; 130 interrupted. The server is that of DATABASE_URL, "
-        "else of PGHOST and its like, else an embedded one: see docs/operations.md.",
+        "aside; 1 failed; 2 wrong arguments; 130, 143, 129 ended by Ctrl-C, SIGTERM, SIGHUP. The "
+        "server is that of DATABASE_URL, else of PGHOST and its like, else an embedded one: see "
+        "docs/operations.md.",
     )
     parser.add_argument(
         "data",

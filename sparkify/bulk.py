@@ -10,7 +10,7 @@ import psycopg2
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sparkify import staging
+from sparkify import interrupts, staging
 from sparkify.constraints import drop_constraints, restore_constraints
 from sparkify.encode import (
     CATALOGUE_SCHEMA,
@@ -47,7 +47,7 @@ def load_copy(cur, conn, files, read, tallies):
     committed (its hint bits: https://wiki.postgresql.org/wiki/Hint_Bits).
     """
     try:
-        with transaction(conn):
+        with transaction(conn), interrupts.leaving("nothing was loaded, run it again"):
             loader = CopyLoader(cur)
             outcomes = [
                 outcome

@@ -2,10 +2,12 @@
 
 import itertools
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+import psycopg2
 from psycopg2.extras import execute_batch
 
+from sparkify import interrupts
 from sql_queries import (
     delete_outranked_songplays,
     loaded_file_insert,
@@ -94,12 +96,14 @@ savepoint_rollback = "ROLLBACK TO SAVEPOINT file"
 
 @contextmanager
 def transaction(conn):
-    """Commit at the end, or roll back if anything is raised."""
+    """Commit at the end, or roll back if anything is raised. No signal comes between a commit and
+    its answer, which tells what stays."""
     try:
         yield
-        conn.commit()
+        with interrupts.postponed():
+            conn.commit()
     except BaseException:
-        if not conn.closed:
+        with suppress(psycopg2.Error):  # the server itself rolls back what loses its connection
             conn.rollback()
         raise
 

@@ -3,8 +3,6 @@
 import sys
 from pathlib import Path
 
-INTERRUPTED = 130  # the exit status after Ctrl-C
-
 
 class ServerError(Exception):
     """What keeps a script from the database: one line that names the server and the remedy."""
@@ -26,12 +24,6 @@ def script_name():
     """Return the name of the script that runs, to begin its messages with."""
     path = Path(sys.argv[0])
     return (path.parent if path.name == "__main__.py" else path).name or "sparkify"
-
-
-def end_interrupted():
-    """Say that Ctrl-C ended the script and return the exit status that tells so."""
-    print(f"{script_name()}: interrupted", file=sys.stderr)
-    return INTERRUPTED
 
 
 def one_line(error):

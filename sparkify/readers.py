@@ -34,8 +34,11 @@ def open_reader(files, storage=None, threads=False, scheduler=None):
             with cluster.connect(scheduler) as executor:
                 yield functools.partial(cluster.read, executor, read)
         elif threads:
-            with ThreadPoolExecutor(READERS) as executor:
+            executor = ThreadPoolExecutor(READERS)
+            try:
                 yield functools.partial(read, executor=executor, ahead=READERS + 1)
+            finally:  # whoever stops loading doesn't wait for what is being read
+                executor.shutdown(wait=False, cancel_futures=True)
         else:
             yield read
 

@@ -9,7 +9,6 @@ import contextlib
 import errno
 import os
 import secrets
-import signal
 import stat
 import time
 from pathlib import Path
@@ -53,7 +52,6 @@ def serve_tables(arguments):
     """Serve until Ctrl-C or SIGTERM, and return the exit status."""
     port = parse_arguments(arguments).port
     refuse_other_servers()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.closing(server.connect()) as conn, open_port(port) as door:
         password = keep_password(password_file())
         admit_reader(conn, password)
@@ -210,9 +208,7 @@ or, as a URL: postgresql://{READER}:{password}@{relay.HOST}:{port}/{server.DATAB
 
 
 def wait_for_end(door):
-    """Let clients in until Ctrl-C or SIGTERM; a second one must not cut the server's end short."""
+    """Let clients in until Ctrl-C or SIGTERM."""
     with contextlib.suppress(KeyboardInterrupt):
         door.serve_forever()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
     print(f"Port {door.server_address[1]} is closed", flush=True)

@@ -18,7 +18,7 @@ import time
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
-from sparkify import embedded
+from sparkify import embedded, interrupts
 from sparkify.interpreter import command
 from sparkify.messages import LoadError, ServerError, one_line, script_name
 
@@ -27,6 +27,7 @@ DATABASE = "sparkifydb"
 URL = r"postgres(ql)?://([^@/]*@)?[^@?]*(\?.*)?"
 TIME_ZONE = "UTC"  # of every session, so that start_time agrees with hour, day and weekday
 CONNECT_SECONDS = 10
+client_check_set = "SET client_connection_check_interval = '200ms'"
 FIRST_PAUSE_SECONDS = 0.5  # between tries to reach the server; each is twice the one before
 
 
@@ -49,9 +50,23 @@ def connect(dbname=None):
         parameters["dbname"] = dbname
     os.environ["PGTZ"] = TIME_ZONE
     try:
-        return psycopg2.connect(**parameters)
+        conn = psycopg2.connect(**parameters)
     except (psycopg2.Error, UnicodeError) as error:
         raise explain(error, parameters) from None
+    interrupts.connections.add(conn)
+    have_death_noticed(conn)
+    return conn
+
+
+def have_death_noticed(conn):
+    """Have the server end the session as soon as this process is gone, even while it waits.
+
+    A server on Windows can't, and refuses; there a statement goes on until it would answer.
+    """
+    conn.autocommit = True
+    with contextlib.suppress(psycopg2.Error), conn.cursor() as cur:
+        cur.execute(client_check_set)
+    conn.autocommit = False
 
 
 def connect_patiently(seconds):
@@ -88,7 +103,8 @@ def server_parameters():
     """
     parameters = named_parameters()
     if uses_embedded_server():
-        parameters |= embedded.start_server(embedded.data_folder())
+        with interrupts.postponed():  # half a start could leave it running
+            parameters |= embedded.start_server(embedded.data_folder())
     parameters.setdefault("client_encoding", "UTF8")
     if "PGCONNECT_TIMEOUT" not in os.environ:
         parameters.setdefault("connect_timeout", CONNECT_SECONDS)

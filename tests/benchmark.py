@@ -32,7 +32,15 @@ import generate  # noqa: E402
 from simulated import generate_kind, generate_later_files, say  # noqa: E402
 
 import create_tables  # noqa: E402
-from sparkify import ask, constraints, embedded, messages, report, server  # noqa: E402
+from sparkify import (  # noqa: E402
+    ask,
+    constraints,
+    embedded,
+    interrupts,
+    messages,
+    report,
+    server,
+)
 from sparkify.questions import analytics_queries  # noqa: E402
 from sql_queries import table_names  # noqa: E402
 
@@ -383,10 +391,9 @@ def main():
         return f"benchmark.py: {error}"
     except (OSError, psycopg2.Error) as error:
         return f"benchmark.py: {messages.one_line(error)}"
-    except KeyboardInterrupt:
-        return messages.end_interrupted()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interrupts.catch("benchmark.py")
+    sys.exit(interrupts.run(main))

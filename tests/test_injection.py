@@ -382,7 +382,7 @@ def test_who_is_in_the_way_is_named_as_it_is(conn, cur, monkeypatch, capsys, nam
         other.cursor().execute(load_lock_select)
         with pytest.raises(messages.ServerError) as raised:
             locks.wait_for_turn(cur, load_lock_select, patient=False)
-        assert f", {name})" in str(raised.value)
+        assert f", {name}, idle in transaction)" in str(raised.value)
 
 
 @pytest.fixture

@@ -62,6 +62,7 @@ def test_a_second_load_waits_until_the_first_has_ended(busy, start, data, conn, 
     first = busy()
     second = start("etl.py", data)
     assert read_error(second).startswith("etl.py: waiting for another load to end")
+    assert read_error(first).startswith("etl.py: waiting for session ")
     conn.rollback()
     for process, said in ((first, "2 log files: 4 plays"), (second, "Nothing new")):
         output, errors = process.communicate(timeout=60)
@@ -90,6 +91,7 @@ def test_tables_are_not_reset_between_two_files_of_a_load(busy, start, data, con
     reset = start("create_tables.py")
     said = read_error(reset)
     assert said.startswith("create_tables.py: waiting for another load to end")
+    assert read_error(load).startswith("etl.py: waiting for session ")
     conn.rollback()
     output, errors = load.communicate(timeout=60)
     assert (load.returncode, errors) == (0, "")
