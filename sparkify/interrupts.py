@@ -150,24 +150,24 @@ def free_main_thread(receiver):
     while not ending.is_over.wait(PAUSE_SECONDS):
         waited = time.monotonic() - started
         if not ending.postponed or waited > GRACE_SECONDS:
-            cut_connections()
+            for conn in list(connections):
+                hang_up(conn)
         if ending.lost and os.name != "nt":
             signal.pthread_kill(threading.main_thread().ident, number)
         if waited > 2 * GRACE_SECONDS:
             end_at_once(number, None)
 
 
-def cut_connections():
-    """Shut the sockets below the connections: who waits in libpq gets an error."""
+def hang_up(conn):
+    """Shut the socket below a connection: who waits for an answer in libpq gets an error."""
     import socket
 
-    for conn in list(connections):
-        with suppress(Exception):  # it may be closed by now
-            end = socket.socket(fileno=conn.fileno())
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            finally:
-                end.detach()  # it is libpq's to close
+    with suppress(Exception):  # it may be closed by now
+        end = socket.socket(fileno=conn.fileno())
+        try:
+            end.shutdown(socket.SHUT_RDWR)
+        finally:
+            end.detach()  # it is libpq's to close
 
 
 def end(status):

@@ -14,6 +14,7 @@ import os
 import re
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
@@ -50,12 +51,21 @@ def connect(dbname=None):
         parameters["dbname"] = dbname
     os.environ["PGTZ"] = TIME_ZONE
     try:
-        conn = psycopg2.connect(**parameters)
+        conn = connect_in_thread(parameters)
     except (psycopg2.Error, UnicodeError) as error:
         raise explain(error, parameters) from None
     interrupts.connections.add(conn)
     have_death_noticed(conn)
     return conn
+
+
+def connect_in_thread(parameters):
+    """Return a psycopg2 connection. It is waited for in Python, where a signal ends the wait."""
+    executor = ThreadPoolExecutor(1)
+    try:
+        return executor.submit(psycopg2.connect, **parameters).result()
+    finally:
+        executor.shutdown(wait=False)
 
 
 def have_death_noticed(conn):

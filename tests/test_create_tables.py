@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -115,8 +116,8 @@ def test_idle_connection_does_no_harm(url):
 
 @contextlib.contextmanager
 def transaction_that_reads(url):
-    """The number of a session that is idle in a transaction, after a SELECT."""
-    options = {"application_name": "notebook"}
+    """The number of a notebook's session that is idle in a transaction, after a SELECT."""
+    options = {"application_name": "ipykernel_launcher.py"}
     with contextlib.closing(psycopg2.connect(url, **options)) as conn, conn.cursor() as cur:
         cur.execute("SELECT * FROM artists")
         yield conn.info.backend_pid
@@ -128,10 +129,13 @@ def test_session_with_a_lock_is_named_and_nothing_is_lost(url):
     add_artist(me)
     with transaction_that_reads(me) as pid:
         result = run("create_tables.py", DATABASE_URL=me)
-        words = [f"session {pid} (user postgres, notebook, idle in transaction)"]
+        words = [f"session {pid} (user postgres, a notebook, idle in transaction)"]
         assert_fails_in_one_line(result, "fresh on /", "nothing was changed", *words)
         assert artists(me) == [("Nina",)]
-    create(me)
+        command = result.stderr.strip().partition(" or end it with ")[2]
+        environment = environment_of(DATABASE_URL=me)
+        subprocess.run(shlex.split(command), cwd=PROJECT, env=environment, check=True)
+        create(me)
 
 
 def test_session_of_another_user_is_named_too(url, monkeypatch, capsys):
@@ -142,7 +146,7 @@ def test_session_of_another_user_is_named_too(url, monkeypatch, capsys):
     assert create_tables.main() == 0
     with transaction_that_reads(url(role="postgres")) as pid:
         said = create_tables.main()
-    assert f"session {pid} (user postgres, notebook, " in said
+    assert f"session {pid} (user postgres, a notebook, " in said
     assert "None" not in said
 
 

@@ -1,8 +1,8 @@
 """Ctrl-C, SIGTERM and SIGHUP end a script at once, in one line, whatever it waits for."""
 
 import os
-import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -54,7 +54,16 @@ def test_a_signal_during_imports(tmp_path, script, number, said):
     assert (result.returncode, result.stderr) == (128 + number, f"{script}: {said}\n")
 
 
-# While it waits for a lock
+# While it waits for a server, or a lock
+
+
+def test_a_signal_while_a_server_is_silent(start):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://postgres@127.0.0.1:{silent.getsockname()[1]}/?connect_timeout=0"
+        process = start("create_tables.py", DATABASE_URL=url)
+        with silent.accept()[0]:
+            said = ["create_tables.py: interrupted by SIGTERM"]
+            assert end(process, signal.SIGTERM) == (128 + signal.SIGTERM, said)
 
 
 @pytest.fixture
@@ -100,24 +109,10 @@ def test_killed_it_leaves_no_session_that_waits(waiting, cur):
     wait_until_gone(cur)
 
 
-def test_the_command_that_it_says_ends_the_session(waiting, conn):
-    process, said = waiting("rows")
-    command = said.partition(" or end it with ")[2]
-    environment = environment_of(SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"])
-    ended = subprocess.run(
-        shlex.split(command), cwd=PROJECT, env=environment, capture_output=True, text=True
-    )
-    assert (ended.returncode, ended.stderr) == (0, "")
-    _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (0, "")
-    with pytest.raises(psycopg2.OperationalError):
-        conn.cursor().execute("SELECT 1")
-
-
 def test_the_last_user_of_the_embedded_server_stops_it(tmp_path, start):
     server, folder = tmp_path / "pg", write_data(tmp_path / "data", [], [])
-    assert run("create_tables.py", SPARKIFY_PGDATA=server).returncode == 0
     with using(server):
+        assert run("create_tables.py", SPARKIFY_PGDATA=server).returncode == 0
         host = str(embedded.socket_folder(server))
         conn = psycopg2.connect(host=host, user="postgres", dbname="sparkifydb")
         conn.cursor().execute("LOCK TABLE loaded_files")

@@ -24,7 +24,7 @@ from scripts import (
     script_of,
 )
 
-from sparkify import __main__, clients, embedded, server
+from sparkify import clients, embedded, server
 from sparkify.interpreter import command
 
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -575,17 +575,6 @@ def test_second_user_has_a_server_too(data):
         result = run_as_nobody("sparkify", "psql", SPARKIFY_PGDATA=data, HOME=folder)
         assert_fails_in_one_line(result, "SPARKIFY_PGDATA")
         assert psql("SELECT 1", SPARKIFY_PGDATA=data) == "1"
-
-
-@pytest.mark.parametrize("command", ["psql", "check"])
-def test_ctrl_c_while_connecting_is_no_traceback(command, monkeypatch, capsys):
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(server, "connect", interrupt)
-    monkeypatch.setattr(sys, "argv", [__main__.__file__, command])
-    assert __main__.main() == 130
-    assert capsys.readouterr().err == "sparkify: interrupted\n"
 
 
 @pytest.mark.parametrize("how", ["PGTZ", "role"])
