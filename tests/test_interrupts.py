@@ -140,6 +140,11 @@ atexit.register(lambda: (send_signal(), print("stopped", flush=True)))
 sys.exit(interrupts.run(main))
 """
 
+ENDED = """
+def main():
+    return 0
+"""
+
 POSTPONED = """
 def main():
     with interrupts.postponed():
@@ -190,13 +195,14 @@ def main():
 @pytest.mark.parametrize(
     ("main", "status", "output", "errors"),
     [
+        (ENDED, 0, "stopped\n", ""),
         (POSTPONED, 130, "committed\nstopped\n", "x: interrupted\n"),
         (LOST, 130, "stopped\n", "x: interrupted\n"),
         (FAILED, 130, "stopped\n", "x: interrupted\n"),
         (TAKEN, 0, "stopped\n", ""),
         (THREAD, 130, "stopped\n", "x: interrupted\n"),
     ],
-    ids=["postponed", "lost", "failed", "taken", "thread"],
+    ids=["ended", "postponed", "lost", "failed", "taken", "thread"],
 )
 def test_what_a_program_has_to_put_in_order(main, status, output, errors):
     program = [sys.executable, "-c", PROGRAM.format(main=main)]
