@@ -12,7 +12,7 @@ import re
 from sparkify import answers, server
 from sparkify.interpreter import command
 from sparkify.messages import TablesEmpty, WrongArguments
-from sparkify.questions import analytics_queries
+from sparkify.questions import DEFAULTS, analytics_queries
 
 PARAMETER = r"%\((\w+)\)s"
 LIST = command("-m sparkify ask")
@@ -91,9 +91,13 @@ def option_of(name):
 
 
 def describe_question(title):
-    """Return a question's line in the list: its number, its title and its options."""
+    """Return a question's line in the list: its number, its title and its options.
+
+    An option that need not be given is shown with the value that it has then.
+    """
     number = list(analytics_queries).index(title) + 1
-    options = ", ".join(map(option_of, parameters_of(title)))
+    shown = (f"{option_of(name)} {DEFAULTS.get(name, '')}" for name in parameters_of(title))
+    options = ", ".join(map(str.rstrip, shown))
     return f"{number:>3}  {title}{f' ({options})' if options else ''}"
 
 
@@ -137,13 +141,14 @@ def take_values(question, options):
     They are text, as in quotes in SQL: Postgres knows what type it needs.
     """
     needed = parameters_of(question)
+    values = {name: DEFAULTS[name] for name in needed if name in DEFAULTS}
     given = {name: vars(options)[option_of(name)] for name in parameters()}
     given = {name: value for name, value in given.items() if value is not None}
-    if missing := [option_of(name) for name in needed if name not in given]:
+    if missing := [option_of(name) for name in needed if name not in values | given]:
         raise WrongArguments(f'"{question}" needs {" and ".join(missing)}')
     if other := [option_of(name) for name in given if name not in needed]:
         raise WrongArguments(f'"{question}" takes no {" and no ".join(other)}')
-    return given
+    return values | given
 
 
 def fetch_answer(sql, values):

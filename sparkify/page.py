@@ -19,17 +19,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 NOTEBOOK = PROJECT / "test.ipynb"
 TEMPLATE = Path(__file__).with_name("page.html")
 TITLE = "Sparkify report"
-NUMBER = r"-?[\d.,]+|<NA>|NaN|\.\.\."  # as pandas shows it, or what stands in its place
-
-# What a picture is called in words, in place of its size.
-NAME_FIGURES = """
-from matplotlib.figure import Figure
-
-Figure.__repr__ = lambda figure: "; ".join(
-    title for ax in figure.axes for place in ("left", "center", "right")
-    if (title := ax.get_title(place))
-)
-"""
+NUMBER = r"-?[\d.,]+%?|<NA>|NaN|\.\.\."  # as pandas shows it, or what stands in its place
 
 
 def write_report(arguments):
@@ -40,7 +30,6 @@ def write_report(arguments):
         period = ask.fetch_period(cur)
     notebook = run_notebook(NOTEBOOK)
     keep_answers(notebook)
-    name_pictures(notebook)
     replace_file(path, make_page(notebook, *period))
     first, last = (f"{moment.astimezone(UTC):%Y-%m-%d}" for moment in period)
     print(f"Wrote {file}: events from {first} to {last}")
@@ -74,7 +63,6 @@ def run_notebook(path):
     from nbclient.exceptions import CellExecutionError, DeadKernelError
 
     notebook = nbformat.read(path, as_version=4)
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(NAME_FIGURES))
     client = NotebookClient(
         notebook,
         timeout=None,
@@ -104,18 +92,6 @@ def keep_answers(notebook):
 
 def is_folded(output):
     return output.get("data", {}).get("text/markdown", "").startswith("<details>")
-
-
-def name_pictures(notebook):
-    """Give each picture its title as the alternative text or, if it has none, the heading above."""
-    heading = TITLE
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            heading = [heading, *re.findall(r"^#+ (.*)", cell.source, re.MULTILINE)][-1]
-        for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                title = " ".join(output.data["text/plain"].split())
-                output.metadata["image/png"] = {"alt": title or heading}
 
 
 def make_page(notebook, first, last):

@@ -41,7 +41,7 @@ from sparkify import (  # noqa: E402
     report,
     server,
 )
-from sparkify.questions import analytics_queries  # noqa: E402
+from sparkify.questions import DEFAULTS, analytics_queries  # noqa: E402
 from sql_queries import table_names  # noqa: E402
 
 TASKS = {
@@ -223,7 +223,7 @@ def time_questions():
     """Return the first and the second time, in seconds, that each question's answer takes."""
     with connected() as (cur, _):
         cur.execute(listener_select)
-        parameters = {"user_id": str(cur.fetchone()[0]), "limit": "10"}
+        parameters = DEFAULTS | {"user_id": str(cur.fetchone()[0]), "limit": "10"}
     asked = {}
     for title, query in analytics_queries.items():
         values = {name: parameters[name] for name in ask.parameters_of(title)}

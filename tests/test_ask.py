@@ -119,7 +119,7 @@ def test_words_that_fit_several_questions_list_these():
     result = run_ask("weekday", "activity")
     assert_wrong(result)
     assert result.stderr.splitlines()[1:] == [
-        f"{TITLES.index(title) + 1:>3}  {title}"
+        f"{TITLES.index(title) + 1:>3}  {title} (--time-zone UTC)"
         for title in ("activity by weekday", "activity by weekday and hour")
     ]
 
@@ -157,6 +157,13 @@ def test_parameters_may_stand_anywhere(sample):
     said = printed("--limit", "2", "songs", "--user-id=15", "recommend", "--json")
     assert json.loads(said) == [dict(zip(names, row, strict=True)) for row in rows]
     assert len(rows) == 2
+
+
+def test_a_parameter_that_has_a_default_need_not_be_given(sample):
+    _, rows = fetch_rows(sample, "activity by hour", time_zone="America/New_York")
+    lines = printed("activity by hour", "--time-zone", "America/New_York", "--csv").splitlines()
+    assert lines[1:] == [",".join(map(str, row)) for row in rows]
+    assert lines != printed("activity by hour", "--csv").splitlines()
 
 
 def test_a_parameter_may_be_negative(sample):
@@ -299,7 +306,7 @@ def test_a_value_stays_a_value_in_the_sql(sample, tmp_path, value):
 def test_the_sql_needs_no_server():
     result = run_ask("1", "--sql", DATABASE_URL="postgresql://nobody@127.0.0.1:1/")
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.startswith("-- One row per song")
+    assert result.stdout.startswith("-- One row: the period")
 
 
 # Tables

@@ -192,9 +192,11 @@ def test_a_page_of_any_name_is_no_play(conn, cur, tmp_path, loader):
 
 
 @pytest.mark.parametrize("question", [name for name, q in analytics_queries.items() if "%(" in q])
-def test_what_an_analyst_asks_for_is_a_value(conn, cur, question):
+def test_what_an_analyst_asks_for_is_a_value(conn, cur, tmp_path, question):
+    load_file(cur, conn, write_lines(tmp_path / "log.json", [event()]), "rows")
+    values = {"user_id": NASTY[0], "limit": 1, "time_zone": NASTY[0]}
     with pytest.raises(psycopg2.DataError):
-        cur.execute(analytics_queries[question], {"user_id": NASTY[0], "limit": 1})
+        cur.execute(analytics_queries[question], values)
 
 
 # Paths and arguments

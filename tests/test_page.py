@@ -65,7 +65,8 @@ def test_it_loads_nothing_from_elsewhere(report):
 
 
 def test_it_shows_no_code(report):
-    assert report.select(".input, .prompt, .highlight, details") == []
+    assert report.select(".input, .prompt, .highlight") == []
+    assert "SQL" not in {summary.get_text() for summary in report.select("summary")}
     assert "analytics_queries" not in report.get_text()
     assert "SELECT" not in report.get_text()
 
@@ -83,11 +84,11 @@ def test_it_shows_texts_for_readers_and_none_for_those_who_run_the_notebook(repo
     assert "run it as often" not in report.get_text()
 
 
-def test_each_picture_is_named_by_its_title_or_the_heading_above(report):
+def test_each_picture_is_named_by_its_title(report):
     names = [image["alt"] for image in report.find_all("img")]
     assert names[0] == '"Call the Parade" is played most, by 39 listeners'
     assert "82% of the plays are by the 23% of users on the level paid" in names
-    assert names[-1] == "4. The schema"
+    assert names[-1] == "The tables, and which of their columns refer to which"
     assert len(set(names)) == len(names)
 
 

@@ -31,7 +31,7 @@ from test_questions import (
 
 import create_tables
 from sparkify import storage
-from sparkify.questions import analytics_queries
+from sparkify.questions import DEFAULTS, analytics_queries
 
 START = 1541030400000  # 2018-11-01 00:00 UTC in milliseconds
 STATUSES = [200, 200, 200, 307, 399, 400, 404, 500, None]
@@ -119,7 +119,7 @@ def ask(conn, question):
     """Return the rows that answer; a session far from UTC must make no difference."""
     with conn.cursor() as cur:
         cur.execute("SET LOCAL TIME ZONE 'Asia/Kathmandu'")  # 5 h 45 min from UTC
-        cur.execute(analytics_queries[question])
+        cur.execute(analytics_queries[question], DEFAULTS)
         rows = cur.fetchall()
     conn.rollback()
     return rows

@@ -24,7 +24,7 @@ from test_server import IS_ROOT, server_pid, using
 import create_tables
 import etl
 from sparkify import embedded, server
-from sparkify.questions import analytics_queries
+from sparkify.questions import DEFAULTS, analytics_queries
 from sparkify.rules import sanity_check_queries
 from sql_queries import table_names
 
@@ -354,7 +354,7 @@ def test_the_reader_asks_all_that_analysts_ask(filled):
         for question, query in analytics_queries.items():
             answers = []
             for cur in (owner, reader):
-                cur.execute(query, {"user_id": 8, "limit": 10})
+                cur.execute(query, {"user_id": 8, "limit": 10} | DEFAULTS)
                 answers.append(cur.fetchall())
             assert answers[0] == answers[1], question
 

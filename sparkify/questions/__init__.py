@@ -1,14 +1,20 @@
 """The analysts' questions, each with the query that answers it.
 
-Hours, days and weeks are those of UTC, weeks begin on Monday. Minutes are those of the songs
+Days and weeks are those of UTC, weeks begin on Monday; activity by hour and weekday is in the time
+zone that is asked for. Minutes are those of the songs
 played, whether or not the user heard them to their end. A song is known by title and artist.
 A week is whole if the data, from the day of their first event to that of their last, cover it.
 """
 
 from sparkify.questions import activity, music, pages, platform, users
 
-# By the question that each answers. Recommendations take the parameters user_id and limit.
+# Of parameters that need not be given.
+DEFAULTS = {"time_zone": "UTC"}
+
+# By the question that each answers. Recommendations take the parameters user_id and limit, activity
+# by hour and weekday takes time_zone.
 analytics_queries = {
+    "key figures": activity.key_figures,
     "most played songs": music.most_played_songs,
     "most played artists": music.most_played_artists,
     "songs of the catalogue that nobody plays": music.unplayed_songs,

@@ -2,13 +2,52 @@
 
 from sparkify.questions.days import CAME, COVERED, IS_COVERED
 
-activity_by_hour = """
--- One row per hour of the day in UTC, also without plays
-WITH active AS (
-    SELECT time.hour, songplays.user_id, count(*) AS plays
+# Plays have no status in the tables; they count as requests without error.
+key_figures = f"""
+-- One row: the period from the first event to the last, and what is in it
+-- A song is known by title and artist; the share in the catalogue is that of the plays.
+WITH {COVERED},
+names AS (
+    SELECT songs.title, artists.name AS artist
+    FROM (SELECT DISTINCT song_id FROM songplays WHERE song_id IS NOT NULL) AS played
+    JOIN songs USING (song_id)
+    JOIN artists USING (artist_id)
+    UNION
+    SELECT title, artist
+    FROM unmatched_songplays
+    WHERE title IS NOT NULL AND artist IS NOT NULL
+),
+played AS (
+    SELECT count(*) AS plays, count(song_id) AS in_catalogue
     FROM songplays
-    JOIN time USING (start_time)
-    GROUP BY time.hour, songplays.user_id
+),
+viewed AS (
+    SELECT count(*) AS views, count(*) FILTER (WHERE status >= 400) AS errors
+    FROM page_views
+)
+SELECT first_day,
+       last_day,
+       plays,
+       (SELECT count(*) FROM (SELECT DISTINCT user_id FROM songplays) AS users) AS users,
+       (SELECT count(*) FROM names) AS songs_played,
+       round(in_catalogue::numeric / NULLIF(plays, 0), 3)::float8 AS share_in_catalogue,
+       plays + views AS requests,
+       errors,
+       round(errors::numeric / NULLIF(plays + views, 0), 4)::float8 AS share_of_errors
+FROM covered, played, viewed
+"""
+
+NAME_OF_WEEKDAY = "to_char(DATE '2018-01-01' + number, 'FMDay')"  # that day was a Monday
+
+# The table time has the hours and weekdays of UTC; these questions are for the zone that is asked.
+activity_by_hour = """
+-- One row per hour of the day, also without plays
+WITH active AS (
+    SELECT extract(hour FROM start_time AT TIME ZONE %(time_zone)s)::int AS hour,
+           user_id,
+           count(*) AS plays
+    FROM songplays
+    GROUP BY hour, user_id
 )
 SELECT hour,
        COALESCE(sum(plays), 0)::bigint AS plays,
@@ -20,11 +59,11 @@ ORDER BY hour
 """
 
 # A period seldom has each weekday equally often, so plays in all would mislead.
-activity_by_weekday = """
--- One row per day of the week in UTC, Monday = 0, also without plays
+activity_by_weekday = f"""
+-- One row per day of the week, Monday first, also without plays
 WITH period AS (
-    SELECT min(start_time AT TIME ZONE 'UTC')::date AS first_day,
-           max(start_time AT TIME ZONE 'UTC')::date AS last_day
+    SELECT (min(start_time) AT TIME ZONE %(time_zone)s)::date AS first_day,
+           (max(start_time) AT TIME ZONE %(time_zone)s)::date AS last_day
     FROM time
 ),
 days AS (
@@ -33,38 +72,40 @@ days AS (
     GROUP BY weekday
 ),
 active AS (
-    SELECT time.weekday, songplays.user_id, count(*) AS plays
+    SELECT extract(isodow FROM start_time AT TIME ZONE %(time_zone)s)::int - 1 AS weekday,
+           user_id,
+           count(*) AS plays
     FROM songplays
-    JOIN time USING (start_time)
-    GROUP BY time.weekday, songplays.user_id
+    GROUP BY weekday, user_id
 )
-SELECT weekday,
+SELECT {NAME_OF_WEEKDAY} AS weekday,
        COALESCE(days, 0) AS days,
        COALESCE(sum(plays), 0)::bigint AS plays,
        round(sum(plays) / days, 1)::float8 AS plays_per_day,
        count(user_id) AS users
-FROM generate_series(0, 6) AS weekday
-LEFT JOIN days USING (weekday)
-LEFT JOIN active USING (weekday)
-GROUP BY weekday, days
-ORDER BY weekday
+FROM generate_series(0, 6) AS number
+LEFT JOIN days ON days.weekday = number
+LEFT JOIN active ON active.weekday = number
+GROUP BY number, days
+ORDER BY number
 """
 
-activity_by_weekday_and_hour = """
--- One row per hour of the week in UTC, Monday = 0, also without plays
+activity_by_weekday_and_hour = f"""
+-- One row per hour of the week, Monday first, also without plays
 WITH active AS (
-    SELECT time.weekday, time.hour, count(*) AS plays
+    SELECT extract(isodow FROM start_time AT TIME ZONE %(time_zone)s)::int - 1 AS number,
+           extract(hour FROM start_time AT TIME ZONE %(time_zone)s)::int AS hour,
+           count(*) AS plays
     FROM songplays
-    JOIN time USING (start_time)
-    GROUP BY time.weekday, time.hour
+    GROUP BY number, hour
 )
-SELECT weekday,
+SELECT {NAME_OF_WEEKDAY} AS weekday,
        hour,
        COALESCE(plays, 0) AS plays
-FROM generate_series(0, 6) AS weekday
+FROM generate_series(0, 6) AS number
 CROSS JOIN generate_series(0, 23) AS hour
-LEFT JOIN active USING (weekday, hour)
-ORDER BY weekday, hour
+LEFT JOIN active USING (number, hour)
+ORDER BY number, hour
 """
 
 activity_by_day = """

@@ -122,8 +122,10 @@ measured AS (
     SELECT 3, 'minutes per session', minutes FROM sessions
 )
 SELECT measure,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY value) AS median,
-       percentile_cont(0.9) WITHIN GROUP (ORDER BY value) AS percentile_90
+       round(percentile_cont(0.5) WITHIN GROUP (ORDER BY value)::numeric, 1)::float8 AS median,
+       round(
+           percentile_cont(0.9) WITHIN GROUP (ORDER BY value)::numeric, 1
+       )::float8 AS percentile_90
 FROM measured
 GROUP BY position, measure
 ORDER BY position
