@@ -74,7 +74,7 @@ def own_server(folder):
     try:
         yield
     finally:
-        embedded.import_pgserver().get_server(folder).stop()
+        embedded.end_use(folder)
 
 
 @contextlib.contextmanager
