@@ -8,6 +8,7 @@
 2        shared (such as S3), encode (for COPY), cluster, checks, answers, charts, locks, embedded
 1        files, extract, transform, load (row by row), staging (for COPY), rules, questions,
          comments (the data dictionary), relay (a port to the embedded server), messages,
+         programs (of the embedded server), claims (on its data folder),
          interpreter (the Python that runs: will it do?)
 
 A line of JSON: files lists its File, blocks reads it in a Block with others, extract parses it (or

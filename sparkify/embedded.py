@@ -11,7 +11,6 @@ import hashlib
 import os
 import re
 import shlex
-import signal
 import socket
 import subprocess
 import sys
@@ -241,11 +240,8 @@ def disown_stale_locks(data):
 
 
 def end_quietly(data):
-    """End this process's use of the server when it ends; a signal must not cut that short."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    with contextlib.suppress(OSError, ProgramError):
+    """End this process's use of the server as it ends. What is cut short, the watcher does."""
+    with contextlib.suppress(OSError, ProgramError, KeyboardInterrupt):
         end_use(data)
 
 

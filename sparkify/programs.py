@@ -40,8 +40,8 @@ def program_folder(data):
 def execute(data, program, *arguments, claim=None, env=None):
     """Run a program, out of reach of Ctrl-C, as the user who may. Raises ProgramError if it fails.
 
-    It runs to its end, and keeps the claim until then, also where this process is interrupted or
-    killed: half done, its work would be nobody's.
+    It runs on, and keeps the claim until it ends, also where this process is interrupted or killed:
+    half done, its work would be in the way of others.
     """
     user = {}
     if is_root():
@@ -52,12 +52,8 @@ def execute(data, program, *arguments, claim=None, env=None):
     with tempfile.TemporaryFile("w+", errors="replace") as said:
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": said}
         process = subprocess.Popen(command, env=env, **streams, **detached(), **user, **kept)
-        try:
-            process.wait()
-        finally:
-            process.wait()
-        said.seek(0)
-        if process.returncode:
+        if process.wait() != 0:
+            said.seek(0)
             raise ProgramError(find_cause(said.read()) or f"{program} failed")
 
 
