@@ -122,10 +122,10 @@ def make_data_folder(data, claim):
     if is_new:
         arguments = ["-D", data, "-U", "postgres", "--encoding=UTF8", "--auth=trust"]
         try:
-            execute(data, "initdb", *arguments, claim=claim)
+            execute("initdb", *arguments, claim=claim)
         except ProgramError:
             # It refuses a locale that isn't installed, and one whose encoding isn't UTF-8.
-            execute(data, "initdb", *arguments, claim=claim, env=os.environ | {"LC_ALL": "C"})
+            execute("initdb", *arguments, claim=claim, env=os.environ | {"LC_ALL": "C"})
 
 
 def socket_folder(data):
@@ -204,7 +204,7 @@ def try_launch(data):
     before = log.stat().st_size if log.exists() else 0
     wait = ["-w", "-t", str(RECOVERY_SECONDS)]
     try:
-        execute(data, "pg_ctl", "start", "-D", data, "-l", log, "-o", options(data), *wait)
+        execute("pg_ctl", "start", "-D", data, "-l", log, "-o", options(data), *wait)
     except ProgramError as error:
         said = log.read_bytes()[before:].decode(errors="replace") if log.exists() else ""
         if not find_postmaster(data) and "still in use" not in said:
@@ -261,7 +261,7 @@ def stop_unless_used(data, mine):
         return False
     os.close(claim)
     if find_postmaster(data):
-        execute(data, "pg_ctl", "stop", "-D", data, claim=mine)
+        execute("pg_ctl", "stop", "-D", data, claim=mine)
     return True
 
 

