@@ -50,9 +50,10 @@ def execute(program, *arguments, claim=None, env=None):
 
 
 def find_cause(text):
-    """Return the last line on what a program failed of, None where there is none."""
-    causes = [line for line in text.splitlines() if "FATAL" in line or "error:" in line]
-    return causes[-1] if causes else None
+    """Return the line that tells what a program failed of, None where it said nothing."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    causes = [line for line in lines if "FATAL" in line or "error:" in line]
+    return (causes[-1:] + lines[:1] + [None])[0]
 
 
 def detached():
