@@ -74,7 +74,7 @@ def own_server(folder):
     try:
         yield
     finally:
-        embedded.end_use(folder)
+        embedded.end_use(embedded.data_folder())
 
 
 @contextlib.contextmanager

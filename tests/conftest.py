@@ -70,7 +70,7 @@ def server():
     cur.execute("SELECT pg_reload_conf()")
     conn.close()
     yield
-    embedded.end_use(SERVER_FOLDER / "pg")
+    embedded.end_use(embedded.data_folder())
 
 
 @pytest.fixture(scope="module")
