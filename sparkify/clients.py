@@ -9,7 +9,7 @@ import subprocess
 
 from psycopg2.extensions import make_dsn
 
-from sparkify import embedded, server
+from sparkify import programs, server
 from sparkify.messages import ServerError
 
 # Since this version pg_dump and pg_restore set transaction_timeout, which older servers don't know.
@@ -68,7 +68,7 @@ def choose_version(tool, version, versions):
 
 def bundled_programs(tool):
     """Return the paths of a program that comes with the embedded server, by major version."""
-    folders = embedded.import_pgserver().utils.POSTGRES_VERSIONS
+    folders = programs.program_folders()
     return {version: str(folder / tool) for version, folder in folders.items()}
 
 

@@ -39,7 +39,7 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {READER}
 """
 hba_file_select = "SHOW hba_file"
 hba_file_reload = "SELECT pg_reload_conf()"
-# They go before pgserver's own, by which whoever can open the socket is trusted.
+# They go before initdb's own, by which whoever can open the socket is trusted.
 READER_RULES = f"""\
 # Clients of `python -m sparkify serve`: only with a password.
 local all,replication {READER}     scram-sha-256

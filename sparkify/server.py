@@ -113,8 +113,7 @@ def server_parameters():
     """
     parameters = named_parameters()
     if uses_embedded_server():
-        with interrupts.postponed():  # half a start could leave it running
-            parameters |= embedded.start_server(embedded.data_folder())
+        parameters |= embedded.start_server(embedded.data_folder())
     parameters.setdefault("client_encoding", "UTF8")
     if "PGCONNECT_TIMEOUT" not in os.environ:
         parameters.setdefault("connect_timeout", CONNECT_SECONDS)

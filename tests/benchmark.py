@@ -82,7 +82,7 @@ def own_server(folder):
     try:
         yield
     finally:
-        embedded.import_pgserver().get_server(folder).stop()
+        embedded.end_use(embedded.data_folder())
 
 
 @contextlib.contextmanager

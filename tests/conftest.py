@@ -70,7 +70,7 @@ def server():
     cur.execute("SELECT pg_reload_conf()")
     conn.close()
     yield
-    embedded.import_pgserver().get_server(SERVER_FOLDER / "pg").cleanup()
+    embedded.end_use(embedded.data_folder())
 
 
 @pytest.fixture(scope="module")

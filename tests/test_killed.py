@@ -109,30 +109,14 @@ def pytest_generate_tests(metafunc):
 # The server, the data, and what a load that nobody disturbs makes of them
 
 
-class Server:
-    """A server of these tests' own, which is to be killed; `users` are processes that use it."""
-
-    def __init__(self, data, users):
-        self.data, self.users = data, users
-
-    def keep_running(self):
-        """Have a process use the server, unless it runs.
-
-        It does not always: a script that is killed while it writes the list of those who use the
-        server leaves an empty one, and the next to end stops it.
-        """
-        if server_pid(self.data) is None:
-            self.users.enter_context(using(self.data))
-
-
 @pytest.fixture(scope="module")
 def own_server():
+    """The data folder of a server of these tests' own, which is to be killed."""
     with tempfile.TemporaryDirectory(prefix="sparkify-kill-") as folder:
-        with contextlib.ExitStack() as users:
-            server = Server(Path(folder) / "pg", users)
-            server.keep_running()
-            yield server
-        assert server_pid(server.data) is None
+        data = Path(folder) / "pg"
+        with using(data):
+            yield data
+        assert server_pid(data) is None
 
 
 def connect(server, name="sparkifydb"):
@@ -195,7 +179,7 @@ class World:
     """Data for one way of loading, with both starts as databases to copy."""
 
     def __init__(self, own_server, folder, loader):
-        self.own_server, self.server = own_server, own_server.data
+        self.server = own_server
         self.folder, self.loader = folder, loader
         self.data, self.all_files = folder / "data", folder / "all"
         generate(self.all_files, EVENTS[loader])
@@ -215,14 +199,12 @@ class World:
 
     def restore(self, start, folder):
         """Make database and folder what they were at the start."""
-        self.own_server.keep_running()
         copy_database(self.server, f"{self.loader}_{start}", "sparkifydb")
         (folder / "rejected.jsonl").unlink(missing_ok=True)
         if start == "filled":
             shutil.copy(self.folder / "rejected.jsonl", folder)
 
     def read(self):
-        self.own_server.keep_running()
         return read_database(self.server)
 
     def load(self, folder):

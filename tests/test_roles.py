@@ -23,7 +23,7 @@ from test_server import IS_ROOT, server_pid, using
 
 import create_tables
 import etl
-from sparkify import embedded, server
+from sparkify import programs, server
 from sparkify.questions import DEFAULTS, analytics_queries
 from sparkify.rules import sanity_check_queries
 from sql_queries import table_names
@@ -422,7 +422,7 @@ def test_the_embedded_server_keeps_its_folders_closed_to_others(own_server):
     for folder in own_server:
         mode = stat.S_IMODE(folder.stat().st_mode)
         assert mode & (stat.S_IRWXG | stat.S_IRWXO) == 0, f"{folder}: {mode:o}"
-        assert folder.stat().st_uid in embedded.own_user_ids()
+        assert folder.stat().st_uid in programs.own_user_ids()
 
 
 @unix_only
@@ -445,7 +445,7 @@ def run_psql(folder, **options):
 
 
 def psql_program():
-    return embedded.import_pgserver().utils.POSTGRES_VERSIONS[18] / "psql"
+    return programs.program_folders()[18] / "psql"
 
 
 @unix_only

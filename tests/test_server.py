@@ -24,7 +24,7 @@ from scripts import (
     script_of,
 )
 
-from sparkify import clients, embedded, server
+from sparkify import clients, embedded, programs, server
 from sparkify.interpreter import command
 
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -104,10 +104,10 @@ def running_server(folder, port, version=16, initdb=("-E", "UTF8", "--locale=C")
     if IS_ROOT:  # as whom Postgres doesn't run
         for path in (folder, folder / "password"):
             os.chown(path, 65534, -1)
-    programs = embedded.import_pgserver().utils.POSTGRES_VERSIONS[version]
+    bundled = programs.program_folders()[version]
     environment = os.environ | variables
     subprocess.run(
-        [programs / "initdb", "-D", folder / "data", "-U", "admin", "-A", "scram-sha-256"]
+        [bundled / "initdb", "-D", folder / "data", "-U", "admin", "-A", "scram-sha-256"]
         + ["--pwfile", folder / "password", "--no-sync", *initdb],
         check=True,
         capture_output=True,
@@ -116,7 +116,7 @@ def running_server(folder, port, version=16, initdb=("-E", "UTF8", "--locale=C")
     )
     settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"]
     options = [word for setting in settings for word in ("-c", setting)]
-    command = [programs / "postgres", "-D", folder / "data", "-p", str(port), *options]
+    command = [bundled / "postgres", "-D", folder / "data", "-p", str(port), *options]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, **user)
     try:
@@ -405,6 +405,19 @@ def test_killed_process_does_not_keep_the_server_running(data):
     with using(data) as process:
         process.kill()
         process.wait()
+    deadline = time.monotonic() + 60
+    while server_pid(data) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert_works_and_stops(data)
+
+
+def test_without_its_watcher_the_next_to_end_stops_it(data):
+    with using(data) as process:
+        (watcher,) = psutil.Process(process.pid).children()
+        watcher.kill()
+        process.kill()
+        process.wait()
     assert server_pid(data) is not None
     assert_works_and_stops(data)
 
@@ -424,28 +437,6 @@ def bystander():
     process.wait()
 
 
-@pytest.mark.parametrize("text", ["[{ended}]", "[{ended}, 1", "", "{{}}"])
-def test_list_of_processes_that_are_gone(data, text):
-    (data / ".handle_pids.json").write_text(text.format(ended=ended_pid()))
-    assert_works_and_stops(data)
-
-
-def test_listed_process_that_is_younger_than_the_list(data, bystander):
-    pids = data / ".handle_pids.json"
-    pids.write_text(f"[{ended_pid()}, {bystander.pid}]")
-    os.utime(pids, (0, 0))
-    assert_works_and_stops(data)
-
-
-def test_listed_process_that_lives_keeps_the_server(data, bystander):
-    pids = data / ".handle_pids.json"
-    pids.write_text(f"[{bystander.pid}, 12")
-    assert psql("SELECT 1", SPARKIFY_PGDATA=data) == "1"
-    assert server_pid(data) is not None
-    pids.write_text("[]")
-    assert_works_and_stops(data)
-
-
 @pytest.mark.parametrize("lines", [8, 5])
 def test_pid_file_that_names_another_program(data, bystander, lines):
     whole = [bystander.pid, data, 1, 5432, data, "", "1 2", "ready"]
@@ -453,6 +444,16 @@ def test_pid_file_that_names_another_program(data, bystander, lines):
         (data / name).write_text("\n".join(map(str, whole[:lines])) + "\n")
     assert_works_and_stops(data)
     assert bystander.poll() is None
+
+
+def test_pid_file_that_names_another_postgres(data, server):
+    other = server_pid(Path(os.environ["SPARKIFY_PGDATA"]))
+    (data / "postmaster.pid").write_text(f"{other}\n{data}\n1\n5432\n{data}\n\n1 2\nready\n")
+    result = run("create_tables.py", SPARKIFY_PGDATA=data)
+    (data / "postmaster.pid").unlink()
+    assert_fails_in_one_line(result, data, 'lock file "postmaster.pid" already exists')
+    assert psutil.pid_exists(other)
+    assert_works_and_stops(data)
 
 
 WHOLE = "{ended}\n/x\n1\n5432\n/x\n\n1 2\nready\n"
