@@ -10,7 +10,8 @@
          test.ipynb shows)
 1        files, extract, transform, staging (for COPY), rules, questions, charts, comments (the
          data dictionary), relay (a port to the embedded server), messages, interpreter (the
-         Python that runs: will it do?), interrupts (Ctrl-C and its like)
+         Python that runs: will it do?), interrupts (Ctrl-C and its like),
+         progress (what is shown during a load)
 
 A line of JSON: files lists its File, blocks reads it in a Block with others, extract parses it (or
 makes a Reject of it, for rejects), transform makes rows of it, and load inserts them; or encode and
