@@ -200,7 +200,10 @@ def run(cur, conn, storage, root, arguments, log):
 
 
 def find_files(cur, storage, root, tallies, again=False):
-    """Return the Files below DATA that are new or have changed, or all; songs come first."""
+    """Return the Files below DATA that are new or have changed, or all; songs come first.
+
+    Raises WrongArguments where there are none at all.
+    """
     loaded = {} if again else fetch_loaded_files(cur)
     found = []
     for kind, tally in tallies.items():
@@ -208,6 +211,8 @@ def find_files(cur, storage, root, tallies, again=False):
         new = select_new(files, loaded)
         tally.unchanged = len(files) - len(new)
         found += new
+    if not any(tally.unchanged or tally.unreadable for tally in tallies.values()) and not found:
+        raise WrongArguments(f"there is no *.json file in song_data/ nor log_data/ of {root}")
     return found
 
 

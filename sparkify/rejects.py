@@ -1,5 +1,6 @@
 """Rejects: the lines that can't be loaded, set aside in a file until they are corrected there."""
 
+import errno
 import json
 import os
 import re
@@ -49,6 +50,13 @@ class RejectFile:
                 os.fsync(file.fileno())
 
 
+def check_place(path):
+    """Raise LoadError where no line can be appended; a device such as /dev/null will do, though."""
+    if Path(path).is_dir() or Path(path).is_fifo() or Path(path).is_socket():
+        message = f"can't record rejected lines in {path}: it is there, and no file"
+        raise LoadError(f"{message}; --rejects names another")
+
+
 def format_entry(reject):
     """Return a Reject as a line of the file."""
     return json.dumps(reject._asdict()) + "\n"
@@ -61,6 +69,8 @@ def read_rejects(path):
     """Return the entries of a file of rejects as (kind, file, line, text). Raises LoadError."""
     entries = []
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise OSError(errno.EINVAL, "it is there, and no plain file, which can be rewritten")
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise LoadError(f"can't read {path}: {getattr(error, 'strerror', None) or error}") from None
@@ -73,7 +83,8 @@ def read_rejects(path):
             entries.append((kind_of_path(file), file, int(entry["line"]), text))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             message = f"{path}, line {number}: this is no line set aside; nothing was loaded"
-            raise LoadError(f"{message}; correct or delete it") from None
+            remedy = "take it out of the file" if entries else f"--retry needs a file like {FILE}"
+            raise LoadError(f"{message}; {remedy}") from None
     return entries
 
 

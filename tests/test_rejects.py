@@ -158,7 +158,7 @@ def test_a_line_that_is_no_entry_stops_a_retry(night, tmp_path, tables, line):
     status, output, [error] = night("--retry", path)
     assert status == 1
     assert error.startswith(f"etl.py: {path}, line 2")
-    assert "nothing was loaded" in error
+    assert "nothing was loaded; take it out of the file" in error
     assert path.read_bytes() == before
     assert tables() == dict.fromkeys(tables(), [])
 
@@ -168,6 +168,28 @@ def test_a_file_of_rejects_that_cannot_be_read(night, tmp_path):
         status, _, [error] = night("--retry", path)
         assert status == 1
         assert error.startswith(f"etl.py: can't read {path}: {reason}")
+
+
+def test_a_file_that_is_none_of_rejects_is_not_to_be_emptied(night, tmp_path):
+    path = write_lines(tmp_path / "README.md", ["# Sparkify", ""])
+    status, _, [error] = night("--retry", path)
+    assert status == 1
+    assert error.endswith(
+        f"{path}, line 1: this is no line set aside; nothing was loaded; "
+        "--retry needs a file like rejected.jsonl"
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes on this system")
+def test_only_a_plain_file_is_rewritten(night, tmp_path, rejects):
+    (tmp_path / "link").symlink_to(rejects)
+    assert night("--retry", tmp_path / "link")[0] == 3
+    assert (tmp_path / "link").is_symlink()
+    os.mkfifo(tmp_path / "pipe")  # a device is made by root alone
+    status, output, [error] = night("--retry", tmp_path / "pipe")
+    assert (status, output) == (1, "")
+    assert error.startswith(f"etl.py: can't read {tmp_path / 'pipe'}: it is there, and no plain")
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_retry_that_the_database_refuses_changes_nothing(night, rejects, conn, cur, tables):

@@ -577,6 +577,21 @@ def test_second_user_has_a_server_too(data):
         assert psql("SELECT 1", SPARKIFY_PGDATA=data) == "1"
 
 
+@pytest.mark.parametrize("arguments", [["SELECT 1"], ["-At", "SELECT 1"], ["-c", "", "SELECT 1"]])
+def test_a_query_that_psql_would_drop_is_told(monkeypatch, capsys, arguments):
+    monkeypatch.setattr(sys, "argv", [__main__.__file__, "psql", *arguments])
+    assert __main__.main() == 2
+    remedy = f"to run a query, write {command('-m sparkify psql -c')} 'SELECT 1'"
+    assert capsys.readouterr().err == f"sparkify: psql would drop 'SELECT 1'; {remedy}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-c", "x"], ["-Atc", "x"], ["-v", "a=b", "--file", "x"], ["--csv"], ["--new"]]
+)
+def test_psql_gets_its_options(arguments):
+    clients.require_options(arguments)
+
+
 @pytest.mark.parametrize("how", ["PGTZ", "role"])
 def test_sessions_are_in_utc_whatever_the_user_or_the_role_says(tcp, how):
     assert run("create_tables.py", **tcp).returncode == 0
