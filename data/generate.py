@@ -1035,7 +1035,7 @@ if __name__ == "__main__":
     try:
         main()
     except OSError as error:  # no space, no permission, OUT is a file ...
-        sys.exit(f"generate.py: {error}")
+        sys.exit(f"generate.py: can't write {error.filename or 'the files'}: {error.strerror}")
     except KeyboardInterrupt:
         print("generate.py: interrupted; run it again to write the files anew", file=sys.stderr)
         sys.exit(130)

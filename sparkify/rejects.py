@@ -12,6 +12,7 @@ from sparkify.messages import LoadError
 from sparkify.storage import FOLDERS
 
 FILE = "rejected.jsonl"
+RETRY_REMEDY = f"--retry needs a file that etl.py wrote, such as {FILE}"
 
 
 class RejectFile:
@@ -52,9 +53,14 @@ class RejectFile:
 
 def check_place(path):
     """Raise LoadError where no line can be appended; a device such as /dev/null will do, though."""
-    if Path(path).is_dir() or Path(path).is_fifo() or Path(path).is_socket():
-        message = f"can't record rejected lines in {path}: it is there, and no file"
-        raise LoadError(f"{message}; --rejects names another")
+    place, fault = Path(path), None
+    if not place.absolute().parent.is_dir():
+        fault = f"there is no folder {place.parent}"
+    elif place.is_dir() or place.is_fifo() or place.is_socket():
+        fault = "it is no plain file"
+    if fault:
+        message = f"can't record rejected lines in {path}: {fault}"
+        raise LoadError(f"{message}; --rejects names another file")
 
 
 def format_entry(reject):
@@ -70,10 +76,11 @@ def read_rejects(path):
     entries = []
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise OSError(errno.EINVAL, "it is there, and no plain file, which can be rewritten")
+            raise OSError(errno.EINVAL, "it is no plain file")  # nor to be replaced by one
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise LoadError(f"can't read {path}: {getattr(error, 'strerror', None) or error}") from None
+        why = getattr(error, "strerror", None) or error
+        raise LoadError(f"can't read {path}: {why}; {RETRY_REMEDY}") from None
     if not lines[-1]:
         lines.pop()  # what follows the last line's end
     for number, line in enumerate(lines, 1):
@@ -83,7 +90,7 @@ def read_rejects(path):
             entries.append((kind_of_path(file), file, int(entry["line"]), text))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             message = f"{path}, line {number}: this is no line set aside; nothing was loaded"
-            remedy = "take it out of the file" if entries else f"--retry needs a file like {FILE}"
+            remedy = "take it out of the file" if entries else RETRY_REMEDY
             raise LoadError(f"{message}; {remedy}") from None
     return entries
 

@@ -108,9 +108,14 @@ def test_rejects_can_go_to_another_place(etl, data, tmp_path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes on this system")
 def test_a_place_where_no_reject_can_be_recorded_is_told_before_the_load(night, data, tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for place in (tmp_path, tmp_path / "pipe"):
-        message = f"can't record rejected lines in {place}: it is there, and no file"
-        errors = [f"etl.py: {message}; --rejects names another"]
+    no_file, missing = "it is no plain file", tmp_path / "missing"
+    for place, fault in (
+        (tmp_path, no_file),
+        (tmp_path / "pipe", no_file),
+        (missing / "rejected.jsonl", f"there is no folder {missing}"),
+    ):
+        message = f"etl.py: can't record rejected lines in {place}: {fault}"
+        errors = [f"{message}; --rejects names another file"]
         assert night(data, "--rejects", place) == (1, "", errors)
 
 
