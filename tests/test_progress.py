@@ -31,11 +31,16 @@ def seen(monkeypatch):
 
 
 def test_a_load_tells_its_phases_and_is_never_done_before_the_end(night, data, seen):
-    for arguments, expected in (
-        (["--load", "copy"], [*LOADING, "storing users", *KEYS, "counting rows"]),
-        (["--load", "copy", "--all"], [*LOADING, *MERGING, "counting rows"]),
-        (["--load", "rows", "--all"], [*LOADING, "counting rows"]),
+    new = ["storing users", "storing new plays", "storing page views"]
+    for number, (arguments, expected) in enumerate(
+        (
+            (["--load", "copy"], [*LOADING, "storing users", *KEYS, "counting rows"]),
+            (["--load", "copy", "--all"], [*LOADING, *MERGING, "counting rows"]),
+            (["--load", "copy"], ["loading logs", *new, "counting rows"]),
+            (["--load", "rows", "--all"], [*LOADING, "counting rows"]),
+        )
     ):
+        write_lines(data / "log_data" / "latest.json", [event(ts=10**12 + number // 2)])
         assert night(data, *arguments)[0] == 0
         phases, shares = zip(*seen, strict=True)
         assert list(phases) == expected
