@@ -200,10 +200,7 @@ def run(cur, conn, storage, root, arguments, log):
 
 
 def find_files(cur, storage, root, tallies, again=False):
-    """Return the Files below DATA that are new or have changed, or all; songs come first.
-
-    Raises WrongArguments where there are none at all.
-    """
+    """Return the Files below DATA that are new or have changed, or all; songs come first."""
     loaded = {} if again else fetch_loaded_files(cur)
     found = []
     for kind, tally in tallies.items():
@@ -211,8 +208,7 @@ def find_files(cur, storage, root, tallies, again=False):
         new = select_new(files, loaded)
         tally.unchanged = len(files) - len(new)
         found += new
-    if not any(tally.unchanged or tally.unreadable for tally in tallies.values()) and not found:
-        raise WrongArguments(f"there is no *.json file in song_data/ nor log_data/ of {root}")
+    report.require_files(tallies, found, root)
     return found
 
 

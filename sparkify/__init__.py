@@ -6,11 +6,11 @@
 4        readers (threads or a cluster), rejects (lines set aside), ask, serve, clients (psql)
 3        storage (where DATA is), blocks (of files, read together), constraints, server
 2        shared (such as S3), encode (for COPY), cluster, checks, answers, locks, embedded,
-         load (row by row), pictures (of answers), diagram (of the schema), notebook (what
-         test.ipynb shows)
-1        files, extract, transform, staging (for COPY), rules, questions, charts, comments (the
-         data dictionary), relay (a port to the embedded server), messages, interpreter (the
-         Python that runs: will it do?), interrupts (Ctrl-C and its like),
+         load (row by row), pictures (of answers), diagram (of the schema),
+         notebook (what test.ipynb shows)
+1        files, extract, transform, staging (for COPY), rules, questions, charts,
+         comments (the data dictionary), relay (a port to the embedded server), messages,
+         interpreter (the Python that runs: will it do?), interrupts (Ctrl-C and its like),
          progress (what is shown during a load)
 
 A line of JSON: files lists its File, blocks reads it in a Block with others, extract parses it (or

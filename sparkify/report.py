@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from tqdm import tqdm
 
-from sparkify.messages import LoadError, count
+from sparkify.messages import LoadError, WrongArguments, count
 from sparkify.rejects import RejectFile, check_place
 
 row_counts_select = """
@@ -108,6 +108,12 @@ def say_summary(log, tallies, before, after):
         log.say(f"{name:<20}{rows:>12,}{rows - before[name]:>+12,}")
     plays, unmatched = after["songplays"], after["unmatched_songplays"]
     log.say(f"\n{plays - unmatched:,} of {plays:,} plays found their song in the catalogue")
+
+
+def require_files(tallies, found, root):
+    """Raise WrongArguments where DATA has no file at all: neither found as new nor left out."""
+    if not found and not any(tally.unchanged or tally.unreadable for tally in tallies.values()):
+        raise WrongArguments(f"there is no *.json file in song_data/ nor log_data/ of {root}")
 
 
 def say_nothing_new(log, tallies):

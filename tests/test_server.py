@@ -24,7 +24,7 @@ from scripts import (
     script_of,
 )
 
-from sparkify import clients, embedded, server
+from sparkify import __main__, clients, embedded, server
 from sparkify.interpreter import command
 
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
