@@ -45,6 +45,7 @@ from sparkify.locks import (
     wait_for_turn,
 )
 from sparkify.messages import LoadError, ServerError, WrongArguments, one_line
+from sparkify.progress import COUNTING, SILENT, Progress
 from sparkify.storage import find_storage, folder_of
 from sql_queries import (
     artist_table_insert,
@@ -60,26 +61,27 @@ ROWS_BYTES = 64 << 20  # the most that is loaded row by row, if nothing else is 
 HOW = {"rows": "row by row", "copy": "by COPY"}
 
 
-def process_song_file(cur, filepath, rows=None):
+def process_song_file(cur, filepath, rows=None, moved=SILENT.move):
     """Load a song file: artists, then the songs that refer to them. Returns the file's Outcome.
 
-    `rows` are the file's, if it has been read already, in rounds: mostly one.
+    `rows` are the file's, if it has been read already, in rounds: mostly one. `moved` is told how
+    many lines are loaded.
     """
     wait_for_turn(cur, load_lock_select)  # for callers other than a run, which has its turn
     rows = rows or deferred.blocks.read_file(filepath, "song")
     for artists, songs in rows:
         with rematched_plays(cur, artists, songs):
             insert_rows(cur, artist_table_insert, artists)
-            insert_rows(cur, song_table_insert, songs)
+            insert_rows(cur, song_table_insert, songs, moved)
     return rows.outcome
 
 
-def process_log_file(cur, filepath, rows=None):
+def process_log_file(cur, filepath, rows=None, moved=SILENT.move):
     """Load a log file: moments and users, the plays that refer to them, and the page views.
 
     `rows` are the file's, if it has been read already, in rounds: mostly one. Plays that share user
     and moment are in different rounds, for the statements compare a row with what is stored.
-    Returns the file's Outcome.
+    `moved` is told how many lines are loaded. Returns the file's Outcome.
     """
     wait_for_turn(cur, load_lock_select)
     rows = rows or deferred.blocks.read_file(filepath, "log")
@@ -87,8 +89,8 @@ def process_log_file(cur, filepath, rows=None):
         insert_rows(cur, time_table_insert, moments)
         insert_rows(cur, user_table_insert, users)
         delete_outranked_plays(cur, plays)
-        insert_rows(cur, songplay_table_insert, add_song_ids(cur, plays))
-        insert_rows(cur, page_view_table_insert, page_views)
+        insert_rows(cur, songplay_table_insert, add_song_ids(cur, plays), moved)
+        insert_rows(cur, page_view_table_insert, page_views, moved)
     return rows.outcome
 
 
@@ -106,19 +108,19 @@ def process_data(cur, conn, filepath, func, rejects=rejects.FILE, strict=False):
     [kind] = [kind for kind, process in PROCESS.items() if process is func]
     tallies = report.make_tallies([kind], rejects, strict)
     files = list_files(kind, os.path.abspath(filepath), tallies[kind].leave_out)
-    with deferred.readers.open_reader(files) as read:
+    with deferred.readers.open_reader() as read:
         load_rows(cur, conn, read(files), tallies)
     return tallies[kind]
 
 
-def load_rows(cur, conn, blocks, tallies):
+def load_rows(cur, conn, blocks, tallies, progress=SILENT):
     """Load the files of Blocks row by row, commit after each and return row counts."""
     started = time.monotonic()
-    for (kind, uri), rows in deferred.blocks.split_files(blocks):
+    for (kind, uri), rows in deferred.blocks.split_files(progress.watch(blocks)):
         tally = tallies[kind]
         try:
             with transaction(conn):
-                outcome = PROCESS[kind](cur, uri, rows)
+                outcome = PROCESS[kind](cur, uri, rows, progress.move)
                 tally.set_aside(outcome.rejects)
                 outcome.seconds = time.monotonic() - started
                 record_file(cur, outcome)
@@ -128,6 +130,7 @@ def load_rows(cur, conn, blocks, tallies):
         except psycopg2.Error as error:
             raise LoadError(f"{uri}: {one_line(error)}") from error
         started = time.monotonic()
+    progress.phase(COUNTING)
     with transaction(conn):
         return report.count_table_rows(cur)
 
@@ -205,6 +208,7 @@ def find_files(cur, storage, root, tallies, again=False):
         new = select_new(files, loaded)
         tally.unchanged = len(files) - len(new)
         found += new
+    report.require_files(tallies, found, root)
     return found
 
 
@@ -218,10 +222,11 @@ def choose_loader(wanted, files):
 def load_files(cur, conn, files, how, storage, scheduler, tallies):
     """Read the files, transform and load them, and return row counts."""
     deferred.readers.spare_memory()
-    with deferred.readers.open_reader(files, storage, how == "copy", scheduler) as read:
+    open_reader = deferred.readers.open_reader(storage, how == "copy", scheduler)
+    with Progress(files, tallies["song"].log.say) as progress, open_reader as read:
         if how == "copy":
-            return deferred.bulk.load_copy(cur, conn, files, read, tallies)
-        return load_rows(cur, conn, read(files), tallies)
+            return deferred.bulk.load_copy(cur, conn, files, read, tallies, progress)
+        return load_rows(cur, conn, read(files), tallies, progress)
 
 
 def retry(cur, conn, path, log):

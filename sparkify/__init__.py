@@ -11,7 +11,8 @@
 1        files, extract, transform, staging (for COPY), rules, questions, charts,
          comments (the data dictionary), relay (a port to the embedded server), messages,
          programs (of the embedded server), claims (on its data folder),
-         interpreter (the Python that runs: will it do?), interrupts (Ctrl-C and its like)
+         interpreter (the Python that runs: will it do?), interrupts (Ctrl-C and its like),
+         progress (what is shown during a load)
 
 A line of JSON: files lists its File, blocks reads it in a Block with others, extract parses it (or
 makes a Reject of it, for rejects), transform makes rows of it, and load inserts them; or encode and

@@ -33,14 +33,27 @@ from sparkify.load import (
 )
 from sparkify.locks import load_lock_select, wait_for_turn
 from sparkify.messages import LoadError, one_line
+from sparkify.progress import COUNTING, SILENT
 from sparkify.report import count_table_rows
 from sparkify.transform import all_rows
 
 COPY_BYTES = 1 << 20  # that are handed to libpq together
 SONGS = 20_000  # of the catalogue that are fetched together
+# The share of a run's time that is over, roughly, when a phase begins.
+PLANS = {
+    TABLE: {"storing users": 0.49, "building keys": 0.5, COUNTING: 0.97},
+    STAGING: {
+        "storing users": 0.35,
+        "comparing plays": 0.4,
+        "storing new plays": 0.4,
+        "storing plays": 0.75,
+        "storing page views": 0.92,
+        COUNTING: 0.97,
+    },
+}
 
 
-def load_copy(cur, conn, files, read, tallies):
+def load_copy(cur, conn, files, read, tallies, progress=SILENT):
     """Load Files, whose Blocks `read` yields, commit and return row counts. Raises LoadError.
 
     Rows are counted before the commit: the first to read a row after it marks that row, on disk, as
@@ -48,7 +61,7 @@ def load_copy(cur, conn, files, read, tallies):
     """
     try:
         with transaction(conn), interrupts.leaving("nothing was loaded, run it again"):
-            loader = CopyLoader(cur)
+            loader = CopyLoader(cur, progress)
             outcomes = [
                 outcome
                 for blocks in read_in_turn(loader, files, read)
@@ -60,6 +73,7 @@ def load_copy(cur, conn, files, read, tallies):
             for outcome in outcomes:
                 outcome.seconds += share
             loader.record_files(outcomes)
+            progress.phase(COUNTING)
             counts = count_table_rows(cur)
     except psycopg2.Error as error:
         is_of_rows = isinstance(error, (psycopg2.IntegrityError, psycopg2.DataError))
@@ -77,7 +91,7 @@ def read_in_turn(loader, files, read):
     """
     for kind, files_of_kind in itertools.groupby(files, key=attrgetter("kind")):
         catalogue = fetch_catalogue(loader.cur) if kind == "log" else None
-        blocks = read(list(files_of_kind), loader.target, catalogue)
+        blocks = loader.progress.watch(read(list(files_of_kind), loader.target, catalogue))
         for _, blocks_of_file in itertools.groupby(blocks, key=name_first):
             yield blocks_of_file
 
@@ -158,13 +172,14 @@ class CopyLoader:
     their owner can do that, and only if nobody is reading them.
     """
 
-    def __init__(self, cur):
+    def __init__(self, cur, progress=SILENT):
         wait_for_turn(cur, load_lock_select)
-        self.cur = cur
+        self.cur, self.progress = cur, progress
         self.load = {"song": self.load_songs, "log": self.load_log}
         self.moments = NO_MOMENTS  # of the block before
         self.restoring = drop_constraints(cur)
         self.target = TABLE if self.restoring else STAGING
+        progress.plan = PLANS[self.target]
         self.next_id = fetch_value(cur, staging.next_songplay_select) if self.restoring else None
         for query in staging.staging_table_queries:
             cur.execute(query)
@@ -218,15 +233,17 @@ class CopyLoader:
 
     def finish(self):
         """Insert what is staged, and restore what was dropped."""
+        self.progress.phase("storing users")
         self.cur.execute(staging.time_merge)
         self.cur.execute(staging.user_merge)
         if self.restoring:
             self.cur.execute(staging.songplay_id_set, (self.next_id,))
-            restore_constraints(self.cur, self.restoring)
+            restore_constraints(self.cur, self.restoring, self.progress)
             self.cur.execute(staging.small_statistics_set)
             self.cur.execute(staging.tables_analyze)
         else:
             self.merge_plays()
+            self.progress.phase("storing page views")
             self.cur.execute(staging.page_view_merge)
 
     def record_files(self, outcomes):
@@ -246,10 +263,13 @@ class CopyLoader:
         Mostly none is stored of that time, nor staged twice: it costs less to try than to look.
         """
         if fetch_value(self.cur, staging.staged_range_select):
+            self.progress.phase("comparing plays")
             self.cur.execute(staging.staged_duplicates_delete)
             self.cur.execute(staging.staged_outranked_delete)
+            self.progress.phase("storing plays")
             self.cur.execute(staging.songplay_merge)
             return
+        self.progress.phase("storing new plays")
         self.cur.execute(savepoint_set)
         try:
             self.cur.execute(staging.new_songplay_merge)

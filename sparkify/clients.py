@@ -1,8 +1,10 @@
 """Postgres's own programs, run on Sparkify's database: psql, pg_dump, pg_restore."""
 
 import contextlib
+import getopt
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -10,19 +12,43 @@ import subprocess
 from psycopg2.extensions import make_dsn
 
 from sparkify import programs, server
-from sparkify.messages import ServerError
+from sparkify.interpreter import command as python_command
+from sparkify.messages import ServerError, WrongArguments
 
+# psql's options; a colon or an equals sign follows those that take a value.
+SHORT = "aAbc:d:eEf:F:h:HlL:no:p:P:qR:sStT:U:v:VwWxXz01?"
+LONG = (
+    "command= dbname= file= list set= variable= version no-psqlrc single-transaction help "
+    "echo-all echo-errors echo-queries echo-hidden log-file= no-readline output= quiet single-step "
+    "single-line no-align csv field-separator= html pset= record-separator= tuples-only "
+    "table-attr= expanded field-separator-zero record-separator-zero host= port= username= "
+    "no-password password"
+)
 # Since this version pg_dump and pg_restore set transaction_timeout, which older servers don't know.
 NEW_SETTING = 17
 
 
 def run_client(tool, arguments):
-    """Run a program with its own arguments and return its exit status. Raises ServerError."""
+    """Run a program with its own arguments and return its exit status.
+
+    Raises ServerError, and WrongArguments for those that it would drop.
+    """
+    if tool == "psql":
+        require_options(arguments)
     with contextlib.closing(server.connect()) as conn:
         path = find_program(tool, conn.server_version // 10_000)
     command, environment = client_command(path, server.server_parameters(), arguments)
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is psql's: it cancels the query
     return subprocess.run(command, env=environment).returncode
+
+
+def require_options(arguments):
+    """Raise WrongArguments where psql is given more than options, such as a query without -c."""
+    with contextlib.suppress(getopt.GetoptError):  # psql itself says which option is wrong
+        _, others = getopt.gnu_getopt(arguments, SHORT, LONG.split())
+        if others:
+            remedy = f"{python_command('-m sparkify psql -c')} {shlex.quote(others[0])}"
+            raise WrongArguments(f"psql would drop {others[0]!r}; to run a query, write {remedy}")
 
 
 def client_command(path, parameters, arguments):

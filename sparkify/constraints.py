@@ -6,6 +6,7 @@ import psycopg2
 
 from sparkify.load import fetch_value, savepoint_rollback, savepoint_set
 from sparkify.locks import lock_timeout_reset, lock_timeout_set
+from sparkify.progress import SILENT
 from sql_queries import PLAY_RANK, VIEW_RANK, best_first
 
 PATIENCE_SECONDS = 2  # to wait for those who read empty tables
@@ -177,18 +178,22 @@ def drop_keys(cur, filled, ours):
     return [restore for _, restore in definitions]
 
 
-def restore_constraints(cur, statements):
+def restore_constraints(cur, statements, progress=SILENT):
     """Create keys, indexes and foreign keys, having deleted the duplicates that there may be."""
     cur.execute(deferred_triggers_run)  # tables with pending ones can't be altered
     cur.execute(savepoint_set)
     try:
-        for statement in statements:
-            cur.execute(statement)
+        create_keys(cur, statements, progress)
     except psycopg2.errors.UniqueViolation:
         cur.execute(savepoint_rollback)
         cur.execute(duplicate_songplays_delete)
         cur.execute(duplicate_unmatched_delete)
         cur.execute(duplicate_time_delete)
         cur.execute(duplicate_page_views_delete)
-        for statement in statements:
-            cur.execute(statement)
+        create_keys(cur, statements, progress)
+
+
+def create_keys(cur, statements, progress):
+    for step, statement in enumerate(statements, 1):
+        progress.phase("building keys", step, len(statements))
+        cur.execute(statement)

@@ -3,6 +3,7 @@
 Nothing here knows a database, so this runs wherever files can be read, also on a cluster's workers.
 """
 
+import json
 import re
 from typing import NamedTuple
 
@@ -162,7 +163,7 @@ def find_unparsable(lines, schema):
         parse_all(lines, schema)
     except PARSER_EXCEPTIONS as error:
         if len(lines) == 1:
-            yield lines[0], describe_fault(error)
+            yield lines[0], describe_fault(error, lines[0][-1])
         else:
             half = len(lines) // 2
             yield from find_unparsable(lines[:half], schema)
@@ -187,7 +188,7 @@ def parse(text, schema):
     ends_in_braces = codes[np.append(line_ends - 1, -1)] == ord("}")
     begins_with_braces = codes[np.append(line_ends + 1, 0)] == ord("{")
     if not (ends_in_braces.all() and begins_with_braces.all()):
-        raise ValueError("no JSON object, or one that does not end on its line")
+        raise ValueError("no JSON object")
     table = pyarrow.json.read_json(
         pa.BufferReader(text),
         read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(text) + 1),
@@ -200,21 +201,30 @@ def parse(text, schema):
     return table
 
 
-def describe_fault(error):
-    """Return a parser's error as a reason, without the number of a row by the parser's count."""
+def describe_fault(error, line):
+    """Return a parser's error on a line as a reason, without the row, which is by its own count.
+
+    Where it is the JSON that is broken, Python's parser knows the column, and says more.
+    """
     if isinstance(error, UnicodeDecodeError):
         return "not UTF-8"
-    for pattern, reason in PARSER_ERRORS.items():
+    for pattern, reason in FIELD_ERRORS.items():
         if found := re.search(pattern, str(error)):
             return reason.format(*found.groups())
-    return str(error)
+    try:
+        json.loads(line.decode(), parse_int=float)
+    except json.JSONDecodeError as fault:
+        return f"broken JSON in column {fault.colno}: {fault.msg}"
+    except RecursionError:
+        pass
+    return re.sub(r"JSON parse error: (.*?)\.?( in row \d+)?$", r"broken JSON: \1", str(error))
 
 
-PARSER_ERRORS = {
+FIELD_ERRORS = {
+    r"(more than one JSON object)": "{}",
     r"Column\(/(.*)\) changed from (\w+) to (\w+)": "{}: {} expected, {} found",
     r"Column\(/(.*)\) was specified twice": "{} is given twice",
     r"couldn't parse:(.*)": "whole number expected, {} found",
-    r"JSON parse error: (.*?)\.?( in row \d+)?$": "broken JSON: {}",
 }
 
 

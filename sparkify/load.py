@@ -125,17 +125,24 @@ def fetch_value(cur, query, parameters=None):
     return cur.fetchone()[0]
 
 
-def insert_rows(cur, statement, rows):
-    """Execute an INSERT for each row; if there are many, Postgres plans it once for all of them."""
+def insert_rows(cur, statement, rows, moved=lambda lines: None):
+    """Execute an INSERT for each row; if there are many, Postgres plans it once for all of them.
+
+    `moved` is called with the number of rows that are inserted, whenever there are some more.
+    """
     if len(rows) < FEW_ROWS:
         execute_batch(cur, statement, rows, PAGE_ROWS)
+        moved(len(rows))
         return
     name = f"statement_{next(statement_numbers)}"
     numbers = itertools.count(1)
     prepared = re.sub("%s", lambda _: f"${next(numbers)}", statement)
     cur.execute(f"PREPARE {name} AS {prepared}")
     values = ", ".join(["%s"] * len(rows[0]))
-    execute_batch(cur, f"EXECUTE {name} ({values})", rows, PAGE_ROWS)
+    for start in range(0, len(rows), PAGE_ROWS):
+        page = rows[start : start + PAGE_ROWS]
+        execute_batch(cur, f"EXECUTE {name} ({values})", page, PAGE_ROWS)
+        moved(len(page))
     cur.execute(f"DEALLOCATE {name}")
 
 

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pyarrow
-from tqdm import tqdm
 
 from sparkify.blocks import read_blocks
 
@@ -14,33 +13,29 @@ READERS = 2  # threads that read and transform beside COPY
 
 
 @contextmanager
-def open_reader(files, storage=None, threads=False, scheduler=None):
-    """Yield a function that reads some of the files as read_blocks does, and shows how far that is.
+def open_reader(storage=None, threads=False, scheduler=None):
+    """Yield a function that reads some files as read_blocks does.
 
     They are read here, by threads, or by the cluster at an address. Raises LoadError where the
     cluster can't be used.
     """
-    size = sum(file.size for file in files)
-    with tqdm(total=size, unit="B", unit_scale=True, disable=None) as progress:
 
-        def read(files, target=None, catalogue=None, executor=None, ahead=0):
-            for block in read_blocks(files, storage, target, catalogue, executor, ahead):
-                yield block
-                progress.update(block.size)
+    def read(files, target=None, catalogue=None, executor=None, ahead=0):
+        return read_blocks(files, storage, target, catalogue, executor, ahead)
 
-        if scheduler:
-            from sparkify import cluster  # Dask, for clusters alone
+    if scheduler:
+        from sparkify import cluster  # Dask, for clusters alone
 
-            with cluster.connect(scheduler) as executor:
-                yield functools.partial(cluster.read, executor, read)
-        elif threads:
-            executor = ThreadPoolExecutor(READERS)
-            try:
-                yield functools.partial(read, executor=executor, ahead=READERS + 1)
-            finally:  # whoever stops loading doesn't wait for what is being read
-                executor.shutdown(wait=False, cancel_futures=True)
-        else:
-            yield read
+        with cluster.connect(scheduler) as executor:
+            yield functools.partial(cluster.read, executor, read)
+    elif threads:
+        executor = ThreadPoolExecutor(READERS)
+        try:
+            yield functools.partial(read, executor=executor, ahead=READERS + 1)
+        finally:  # whoever stops loading doesn't wait for what is being read
+            executor.shutdown(wait=False, cancel_futures=True)
+    else:
+        yield read
 
 
 def spare_memory():

@@ -1,5 +1,6 @@
 """Rejects: the lines that can't be loaded, set aside in a file until they are corrected there."""
 
+import errno
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from sparkify.messages import LoadError
 from sparkify.storage import FOLDERS
 
 FILE = "rejected.jsonl"
+RETRY_REMEDY = f"--retry needs a file that etl.py wrote, such as {FILE}"
 
 
 class RejectFile:
@@ -49,6 +51,18 @@ class RejectFile:
                 os.fsync(file.fileno())
 
 
+def check_place(path):
+    """Raise LoadError where no line can be appended; a device such as /dev/null will do, though."""
+    place, fault = Path(path), None
+    if not place.absolute().parent.is_dir():
+        fault = f"there is no folder {place.parent}"
+    elif place.is_dir() or place.is_fifo() or place.is_socket():
+        fault = "it is no plain file"
+    if fault:
+        message = f"can't record rejected lines in {path}: {fault}"
+        raise LoadError(f"{message}; --rejects names another file")
+
+
 def format_entry(reject):
     """Return a Reject as a line of the file."""
     return json.dumps(reject._asdict()) + "\n"
@@ -61,9 +75,12 @@ def read_rejects(path):
     """Return the entries of a file of rejects as (kind, file, line, text). Raises LoadError."""
     entries = []
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise OSError(errno.EINVAL, "it is no plain file")  # nor to be replaced by one
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise LoadError(f"can't read {path}: {getattr(error, 'strerror', None) or error}") from None
+        why = getattr(error, "strerror", None) or error
+        raise LoadError(f"can't read {path}: {why}; {RETRY_REMEDY}") from None
     if not lines[-1]:
         lines.pop()  # what follows the last line's end
     for number, line in enumerate(lines, 1):
@@ -73,7 +90,8 @@ def read_rejects(path):
             entries.append((kind_of_path(file), file, int(entry["line"]), text))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             message = f"{path}, line {number}: this is no line set aside; nothing was loaded"
-            raise LoadError(f"{message}; correct or delete it") from None
+            remedy = "take it out of the file" if entries else RETRY_REMEDY
+            raise LoadError(f"{message}; {remedy}") from None
     return entries
 
 

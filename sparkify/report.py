@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from tqdm import tqdm
 
-from sparkify.messages import LoadError, count
-from sparkify.rejects import RejectFile
+from sparkify.messages import LoadError, WrongArguments, count
+from sparkify.rejects import RejectFile, check_place
 
 row_counts_select = """
 SELECT (SELECT count(*) FROM songplays) AS songplays,
@@ -82,6 +82,7 @@ class Tally:
 
 def make_tallies(kinds, rejects, strict=False, log=None):
     """Return a Tally for each kind of file, by kind; all record what is set aside in one file."""
+    check_place(rejects)
     reject_file = RejectFile(rejects)
     return {kind: Tally(reject_file, strict, log or Log()) for kind in kinds}
 
@@ -109,9 +110,15 @@ def say_summary(log, tallies, before, after):
     log.say(f"\n{plays - unmatched:,} of {plays:,} plays found their song in the catalogue")
 
 
+def require_files(tallies, found, root):
+    """Raise WrongArguments where DATA has no file at all: neither found as new nor left out."""
+    if not found and not any(tally.unchanged or tally.unreadable for tally in tallies.values()):
+        raise WrongArguments(f"there is no *.json file in song_data/ nor log_data/ of {root}")
+
+
 def say_nothing_new(log, tallies):
     known = any(tally.unchanged for tally in tallies.values())
-    log.say("Nothing new" if known else "There is no *.json file in song_data/ nor log_data/")
+    log.say("Nothing new" if known else "Nothing that can be read")
 
 
 def add_up(tallies):

@@ -80,8 +80,11 @@ def have_death_noticed(conn):
 
 
 def connect_patiently(seconds):
-    """Return a connection like connect(), but try for so long to reach the server, saying so."""
-    deadline, pause = time.monotonic() + seconds, FIRST_PAUSE_SECONDS
+    """Return a connection like connect(), but try for so long to reach the server, saying so.
+
+    Why it can't be reached is said once, unless that changes.
+    """
+    deadline, pause, said = time.monotonic() + seconds, FIRST_PAUSE_SECONDS, None
     while True:
         try:
             return connect()
@@ -89,7 +92,10 @@ def connect_patiently(seconds):
             pause = min(pause, deadline - time.monotonic())
             if pause <= 0:
                 raise
-            print(f"{script_name()}: {one_line(error)}; next try in {pause:.1f} s", file=sys.stderr)
+            why = one_line(error)
+            reason = "" if why == said else f"{why}; "
+            print(f"{script_name()}: {reason}next try in {pause:.1f} s", file=sys.stderr)
+            said = why
         time.sleep(pause)
         pause *= 2
 

@@ -28,8 +28,9 @@ def find_storage(data):
         except OSError as error:
             raise LoadError(f"can't read {folder}: {one_line(error)}") from None
         if not found:
+            missing = folder if storage.is_folder(root) else root
             raise WrongArguments(
-                f"there is no folder {folder}; DATA must hold song_data/ and log_data/"
+                f"there is no folder {missing}; DATA must hold song_data/ and log_data/"
             )
     return storage, root
 

@@ -85,7 +85,7 @@ def test_bad_lines_are_recorded_and_the_rest_loads(etl, data, cur, tmp_path):
     assert entries == [
         {"file": log, "line": 2, "reason": entries[0]["reason"], "text": '{"cut'},
         {"file": log, "line": 3, "reason": "not UTF-8", "text": '{"\udcff"}'},
-        {"file": log, "line": 5, "reason": entries[0]["reason"], "text": "[]"},
+        {"file": log, "line": 5, "reason": "no JSON object", "text": "[]"},
     ]
     assert entries[1]["text"].encode(errors="surrogateescape") == b'{"\xff"}'
 
@@ -105,15 +105,18 @@ def test_rejects_can_go_to_another_place(etl, data, tmp_path):
     assert rejected(tmp_path / "set aside.jsonl")[0]["reason"] == "title is missing"
 
 
-def test_rejects_that_cannot_be_recorded_are_a_failure(etl, data, cur, tmp_path):
-    write_lines(data / "log_data" / "a.json", [event(ts=77), "bad"])
-    status, _, errors = etl(data, "--rejects", tmp_path)
-    assert status == 1
-    assert errors == [
-        f"etl.py: can't record rejected lines in {tmp_path}: Is a directory; "
-        "--rejects names another file"
-    ]
-    assert read_tables(cur)["songplays"] == []
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes on this system")
+def test_a_place_where_no_reject_can_be_recorded_is_told_before_the_load(night, data, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    no_file, missing = "it is no plain file", tmp_path / "missing"
+    for place, fault in (
+        (tmp_path, no_file),
+        (tmp_path / "pipe", no_file),
+        (missing / "rejected.jsonl", f"there is no folder {missing}"),
+    ):
+        message = f"etl.py: can't record rejected lines in {place}: {fault}"
+        errors = [f"{message}; --rejects names another file"]
+        assert night(data, "--rejects", place) == (1, "", errors)
 
 
 def test_strict_stops_at_the_first_bad_line_with_nothing_of_its_file(etl, data, cur, tmp_path):
@@ -167,10 +170,14 @@ def test_help_names_the_exit_statuses(etl):
     assert "3 loaded, but some lines or files were set aside" in " ".join(output.split())
 
 
-def test_empty_folders_are_no_error(etl, tmp_path):
-    status, output, errors = etl(write_data(tmp_path / "data"))
-    assert (status, errors) == (0, [])
-    assert "There is no *.json file in song_data/ nor log_data/" in output
+def test_data_without_any_file_is_a_wrong_argument(night, tmp_path):
+    data = write_data(tmp_path / "empty")
+    status, output, errors = night(data)
+    assert (status, output) == (2, "")
+    assert errors == [f"etl.py: there is no *.json file in song_data/ nor log_data/ of {data}"]
+    (data / "log_data" / "broken.json").symlink_to("nowhere")
+    status, output, errors = night(data)
+    assert (status, output.splitlines()[1]) == (3, "Nothing that can be read")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, file names are Unicode by rule")

@@ -128,19 +128,23 @@ def test_files_without_a_line_are_no_errors(tmp_path, content):
 
 
 BAD_LINES = [
-    ('{"artist": "x", "so', "no JSON object, or one that does not end on its line"),
-    ('{"a": 1, "b": }', "broken JSON: Invalid value"),
-    ("{'a': 1}", "broken JSON: Missing a name for object member"),
-    ('{"a": NaN,}', "broken JSON: Missing a name for object member"),
-    ('{"a": "x}', "broken JSON: Missing a closing quotation mark in string"),
-    ('{"a": "tab\there"}', "broken JSON: Invalid encoding in string"),
+    ('{"artist": "x", "so', "broken JSON in column 17: Unterminated string starting at"),
+    ('{"artist": "x"', "broken JSON in column 15: Expecting ',' delimiter"),
+    ('{"a": 1, "b": }', "broken JSON in column 15: Expecting value"),
+    ('{"é": NaN 1}', "broken JSON in column 11: Expecting ',' delimiter"),
+    ('{"a": "x}', "broken JSON in column 7: Unterminated string starting at"),
+    ('{"a": "tab\there"}', "broken JSON in column 11: Invalid control character at"),
+    ('{"a": 1} x', "broken JSON in column 10: Extra data"),
+    ("bad", "broken JSON in column 1: Expecting value"),
+    ("[" * 100_000, "no JSON object"),
     ('{"a": "\\ud800"}', "broken JSON: The surrogate pair in string is invalid"),
-    ("[1]", "no JSON object, or one that does not end on its line"),
-    ("null", "no JSON object, or one that does not end on its line"),
-    ('"text"', "no JSON object, or one that does not end on its line"),
+    ("[1]", "no JSON object"),
+    ("null", "no JSON object"),
+    ('"text"', "no JSON object"),
+    ("1" * 5000, "no JSON object"),
     ("{}{}", "more than one JSON object"),
     ("{} null {}", "more than one JSON object"),
-    ("\x00", "no JSON object, or one that does not end on its line"),
+    ("\x00", "broken JSON in column 1: Expecting value"),
     (b'{"a": "\xff"}', "not UTF-8"),
     (b'{"a": "\xed\xa0\x80"}', "not UTF-8"),
     ("{}", "page is missing"),
@@ -176,7 +180,7 @@ BAD_LINES = [
     (json.dumps(event(length=float("nan"))), "length is no finite number"),
     (json.dumps(event(length=float("inf"))), "length is no finite number"),
     ('{"length": 1e999}', "broken JSON: Number too big to be stored in double"),
-    (b"\xef\xbb\xbf{}", "no JSON object, or one that does not end on its line"),
+    ("\xa0{}", "broken JSON in column 1: Expecting value"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import runpy
 import subprocess
 import sys
 import tracemalloc
@@ -406,6 +407,41 @@ def test_wrong_arguments_are_told_in_one_line(tmp_path, capsys, arguments):
     assert stop.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_fit_on_the_disk_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        generate.main([str(tmp_path / "out"), "--events", str(10**12)])
+    assert stop.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "that takes about 475,000.0 GB, and " in line
+    assert f" GB are free in {tmp_path}: choose fewer --events or --songs" in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("songs", "events", "said"),
+    [
+        (100, 10**6, ""),
+        (10**6, 10**7, "generate.py: this takes about 9.2 GB and 8 minutes\n"),
+        (100, 10**9, "generate.py: this takes about 475.0 GB and 3.5 hours\n"),
+    ],
+)
+def test_what_takes_long_is_said_beforehand(capsys, songs, events, said):
+    generate.say_cost(SimpleNamespace(songs=songs, events=events))
+    assert capsys.readouterr().err == said
+
+
+def test_ctrl_c_is_no_traceback(tmp_path, capsys, monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(generate.time, "perf_counter", interrupt)
+    monkeypatch.setattr(sys, "argv", ["generate.py", str(tmp_path)])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(DATA / "generate.py"), run_name="__main__")
+    assert stop.value.code == 130
+    assert capsys.readouterr().err.startswith("generate.py: interrupted; ")
 
 
 def test_the_last_line_says_what_was_written(tmp_path):

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -51,10 +52,6 @@ def limit_memory():
     resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 
 
-def name_missing_folder(folder):
-    return folder / "missing" / "rejected.jsonl"
-
-
 def name_read_only_folder(folder):
     if IS_ROOT:
         return Path("/proc/rejected.jsonl")
@@ -62,10 +59,9 @@ def name_read_only_folder(folder):
     return folder / "fixed" / "rejected.jsonl"
 
 
-@pytest.mark.parametrize("place", [name_missing_folder, name_read_only_folder])
-def test_rejects_where_no_file_can_be_made(night, data, tables, recorded, tmp_path, loader, place):
+def test_rejects_where_no_file_can_be_made(night, data, tables, recorded, tmp_path, loader):
     write_lines(data / "log_data" / "f.json", [event(ts=9), "bad"])
-    path = place(tmp_path)
+    path = name_read_only_folder(tmp_path)
     status, _, [error] = night(data, "--load", loader, "--rejects", path)
     assert status == 1
     assert error.startswith(f"etl.py: can't record rejected lines in {path}: ")
@@ -158,7 +154,7 @@ def test_a_line_that_is_no_entry_stops_a_retry(night, tmp_path, tables, line):
     status, output, [error] = night("--retry", path)
     assert status == 1
     assert error.startswith(f"etl.py: {path}, line 2")
-    assert "nothing was loaded" in error
+    assert "nothing was loaded; take it out of the file" in error
     assert path.read_bytes() == before
     assert tables() == dict.fromkeys(tables(), [])
 
@@ -168,6 +164,29 @@ def test_a_file_of_rejects_that_cannot_be_read(night, tmp_path):
         status, _, [error] = night("--retry", path)
         assert status == 1
         assert error.startswith(f"etl.py: can't read {path}: {reason}")
+
+
+def test_a_file_that_is_none_of_rejects_is_not_to_be_emptied(night, tmp_path):
+    path = write_lines(tmp_path / "README.md", ["# Sparkify", ""])
+    status, _, [error] = night("--retry", path)
+    assert status == 1
+    assert error.endswith(
+        f"{path}, line 1: this is no line set aside; nothing was loaded; "
+        "--retry needs a file that etl.py wrote, such as rejected.jsonl"
+    )
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no sockets in folders here")
+def test_only_a_plain_file_is_rewritten(night, tmp_path, rejects):
+    (tmp_path / "link").symlink_to(rejects)
+    assert night("--retry", tmp_path / "link")[0] == 3
+    assert (tmp_path / "link").is_symlink()
+    with socket.socket(socket.AF_UNIX) as place:  # a device is made by root alone
+        place.bind("socket")  # a short name, as they must be
+    status, output, [error] = night("--retry", tmp_path / "socket")
+    assert (status, output) == (1, "")
+    assert error.startswith(f"etl.py: can't read {tmp_path / 'socket'}: it is no plain file; ")
+    assert (tmp_path / "socket").is_socket()
 
 
 def test_a_retry_that_the_database_refuses_changes_nothing(night, rejects, conn, cur, tables):

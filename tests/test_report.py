@@ -108,7 +108,7 @@ def test_a_log_for_machines_without_a_server(night, data, monkeypatch):
 def test_a_log_for_machines_without_data(night, data):
     status, output, [error] = night(data / "nowhere", "--log-json")
     [last] = read_events(output)
-    assert error.startswith(f"etl.py: there is no folder {data / 'nowhere' / 'song_data'}")
+    assert error.startswith(f"etl.py: there is no folder {data / 'nowhere'}; ")
     assert last == {"event": "run", "exit_status": 2, "error": error.removeprefix("etl.py: ")}
 
 

@@ -24,7 +24,7 @@ from scripts import (
     script_of,
 )
 
-from sparkify import clients, embedded, programs, server
+from sparkify import __main__, clients, embedded, programs, server
 from sparkify.interpreter import command
 
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -576,6 +576,21 @@ def test_second_user_has_a_server_too(data):
         result = run_as_nobody("sparkify", "psql", SPARKIFY_PGDATA=data, HOME=folder)
         assert_fails_in_one_line(result, "SPARKIFY_PGDATA")
         assert psql("SELECT 1", SPARKIFY_PGDATA=data) == "1"
+
+
+@pytest.mark.parametrize("arguments", [["SELECT 1"], ["-At", "SELECT 1"], ["-c", "", "SELECT 1"]])
+def test_a_query_that_psql_would_drop_is_told(monkeypatch, capsys, arguments):
+    monkeypatch.setattr(sys, "argv", [__main__.__file__, "psql", *arguments])
+    assert __main__.main() == 2
+    remedy = f"to run a query, write {command('-m sparkify psql -c')} 'SELECT 1'"
+    assert capsys.readouterr().err == f"sparkify: psql would drop 'SELECT 1'; {remedy}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-c", "x"], ["-Atc", "x"], ["-v", "a=b", "--file", "x"], ["--csv"], ["--new"]]
+)
+def test_psql_gets_its_options(arguments):
+    clients.require_options(arguments)
 
 
 @pytest.mark.parametrize("how", ["PGTZ", "role"])

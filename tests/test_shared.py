@@ -56,8 +56,7 @@ def test_a_bucket_that_is_missing(load, storage):
     outcome = load(storage.url("no-such-bucket/a", CREDENTIALS), **AWS)
     assert outcome.status == 2
     assert outcome.errors == [
-        "etl.py: there is no folder s3://no-such-bucket/a/song_data; "
-        "DATA must hold song_data/ and log_data/"
+        "etl.py: there is no folder s3://no-such-bucket/a; DATA must hold song_data/ and log_data/"
     ]
 
 
