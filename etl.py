@@ -26,11 +26,12 @@ require_python()  # before the libraries are missed
 
 import psycopg2
 
-from sparkify import deferred, rejects, report, server
+from sparkify import deferred, rejects, report, server, watch
 from sparkify.arguments import FAILED, SET_ASIDE, WRONG_ARGUMENTS, parse_arguments
 from sparkify.files import UnreadableFile, list_files, select_new
 from sparkify.load import (
     add_song_ids,
+    commit,
     delete_outranked_plays,
     fetch_loaded_files,
     insert_rows,
@@ -142,7 +143,12 @@ def main():
     try:
         storage, root = (None, None) if arguments.retry else find_storage(arguments.data)
         conn = server.connect_patiently(0 if arguments.no_wait else RETRY_SECONDS)
-        with contextlib.closing(conn), server.naming_missing_grants(conn), conn.cursor() as cur:
+        with (
+            contextlib.closing(conn),
+            watch.watching(conn),
+            server.naming_missing_grants(conn),
+            conn.cursor() as cur,
+        ):
             wait_for_turn(cur, session_lock_select, patient=not arguments.no_wait)
             conn.commit()
             with naming_blockers(conn, server.connect):
@@ -232,7 +238,7 @@ def retry(cur, conn, path, log):
     report.say_retrying(log, entries, path, server.target(conn))
     files = deferred.blocks.read_entries(entries)
     outcomes = [PROCESS[kind](cur, uri, rows) for (kind, uri), rows in files]
-    conn.commit()
+    commit(conn)
     still_bad = [reject for outcome in outcomes for reject in outcome.rejects]
     rejects.replace_rejects(path, still_bad)
     status = SET_ASIDE if still_bad else 0

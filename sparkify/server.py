@@ -29,6 +29,14 @@ URL = r"postgres(ql)?://([^@/]*@)?[^@?]*(\?.*)?"
 TIME_ZONE = "UTC"  # of every session, so that start_time agrees with hour, day and weekday
 CONNECT_SECONDS = 10
 client_check_set = "SET client_connection_check_interval = '200ms'"
+# So that a connection that the network no longer carries ends within a minute: silent ones are
+# probed, and what isn't confirmed in time (milliseconds) counts as lost. A slow server confirms.
+KEEPALIVES = {
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 60_000,
+}
 FIRST_PAUSE_SECONDS = 0.5  # between tries to reach the server; each is twice the one before
 
 
@@ -115,6 +123,8 @@ def server_parameters():
     if uses_embedded_server():
         with interrupts.postponed():  # half a start could leave it running
             parameters |= embedded.start_server(embedded.data_folder())
+    elif not (parameters.get("service") or os.environ.get("PGSERVICE")):  # whose file may name them
+        parameters = KEEPALIVES | parameters
     parameters.setdefault("client_encoding", "UTF8")
     if "PGCONNECT_TIMEOUT" not in os.environ:
         parameters.setdefault("connect_timeout", CONNECT_SECONDS)
