@@ -120,7 +120,8 @@ def load_rows(cur, conn, blocks, tallies):
         try:
             with transaction(conn):
                 outcome = PROCESS[kind](cur, uri, rows)
-                tally.set_aside(outcome.rejects)
+                tally.keep_rejects(outcome)
+                tally.reject_file.enter()
                 outcome.seconds = time.monotonic() - started
                 record_file(cur, outcome)
             tally.count_loaded(outcome)
