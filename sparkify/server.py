@@ -182,8 +182,7 @@ def explain(error, parameters):
     if parameters["dbname"] != "postgres" and database_is_missing(error, parameters):
         remedy = f"run {command('create_tables.py')}"
         return DatabaseMissing(f"there is no database {wanted} yet; {remedy}")
-    # A line for each address tried, with indented hints.
-    said = "; ".join(line for line in str(error).splitlines() if line[:1].strip())
+    said = leave_out_hints(error)
     if uses_embedded_server():
         remedy = f"its log is {embedded.data_folder() / 'log'}"
     elif os.environ.get("DATABASE_URL"):
@@ -192,6 +191,11 @@ def explain(error, parameters):
         remedy = "check the PG* variables and ~/.pgpass, or unset PGHOST to use the embedded server"
     kind = ServerUnreachable if re.search(PASSING, said) else ServerError
     return kind(f"can't connect to {wanted}: {said}; {remedy}")
+
+
+def leave_out_hints(error):
+    """Return what libpq says of a connection, a line for each address tried, but no advice."""
+    return "; ".join(line for line in str(error).splitlines() if line[:1].strip())
 
 
 # What libpq and a server say of conditions that may pass.

@@ -18,7 +18,7 @@ from psycopg2.extensions import POLL_OK, POLL_READ, TRANSACTION_STATUS_ACTIVE
 
 from sparkify import server
 from sparkify.load import CommitLost
-from sparkify.messages import LoadError, ServerError, one_line
+from sparkify.messages import LoadError, ServerError
 
 LOOK_SECONDS = 1  # between two looks at whether a statement is running
 LOOKS = 10  # between two questions to the server
@@ -34,6 +34,13 @@ SELECT pg_stat_activity.wait_event = 'ClientRead',
 FROM pg_stat_activity
 LEFT JOIN pg_stat_progress_copy USING (pid)
 WHERE pg_stat_activity.pid = %s
+"""
+# The server's own end is to find out as well, and let go of the lock: the next run waits for it.
+keepalives_set = """
+SET tcp_keepalives_idle = 20;
+SET tcp_keepalives_interval = 10;
+SET tcp_keepalives_count = 4;
+SET tcp_user_timeout = '60s'
 """
 # What libpq says of a server that doesn't answer. One that refuses is there.
 SILENT = "timeout|timed out|unreachable|No route"
@@ -54,9 +61,8 @@ def watching(conn):
 
 def describe_loss(error, place, verdict):
     """Return one line on a connection that was lost, by the error that tells."""
-    is_commit = isinstance(error, CommitLost)
-    why = verdict or one_line(error.__cause__ or error)
-    if is_commit:
+    why = verdict or server.leave_out_hints(error.__cause__ or error)
+    if isinstance(error, CommitLost):
         outcome = "whether it took place can't be known; run it again: that settles it, and does "
         return f"lost the connection to {place} during a commit: {why}; {outcome}nothing twice"
     remedy = "what was committed stays, run it again for the rest"
@@ -77,6 +83,9 @@ class Watch:
     def at_work(self):
         """Watch during a block; not where the server is on this machine, behind a Unix socket."""
         if self.parameters:
+            with self.conn.cursor() as cur:
+                cur.execute(keepalives_set)
+            self.conn.commit()
             threading.Thread(target=self.watch, daemon=True).start()
         try:
             yield
