@@ -83,15 +83,26 @@ class Watch:
     def at_work(self):
         """Watch during a block; not where the server is on this machine, behind a Unix socket."""
         if self.parameters:
-            with self.conn.cursor() as cur:
-                cur.execute(keepalives_set)
-            self.conn.commit()
+            self.take_over()
             threading.Thread(target=self.watch, daemon=True).start()
         try:
             yield
         finally:
             with self.lock:
                 self.over.set()
+
+    def take_over(self):
+        """Have the server probe its end, too, and lift our own time limit unless the user set it.
+
+        A server that reads nothing for a while, in mid-COPY, would exceed it, and isn't dead.
+        """
+        with self.conn.cursor() as cur:
+            cur.execute(keepalives_set)
+        self.conn.commit()
+        is_ours = "tcp_user_timeout" not in server.named_parameters()
+        if is_ours and hasattr(socket, "TCP_USER_TIMEOUT"):
+            with socket_of(self.conn) as end:
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)
 
     def watch(self):
         quiet = 0  # seconds
@@ -103,7 +114,7 @@ class Watch:
             elif look % LOOKS == 0:
                 started = time.monotonic()
                 alive = self.is_alive()
-                asking = min(time.monotonic() - started, ANSWER_SECONDS)  # less what we slept
+                asking = min(time.monotonic() - started, ANSWER_SECONDS)  # unless we were stopped
                 quiet = 0 if alive else quiet + LOOKS * LOOK_SECONDS + asking
             if quiet >= QUIET_SECONDS:
                 return self.hang_up()

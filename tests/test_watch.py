@@ -208,14 +208,18 @@ def assert_unknown(status, error, script, proxy):
 # What TCP itself is to find out
 
 
-@pytest.mark.parametrize("named", [{}, {"keepalives_idle": "600", "tcp_user_timeout": "0"}])
+@pytest.mark.parametrize("named", [{}, {"keepalives_idle": "600", "tcp_user_timeout": "90000"}])
 def test_keepalives_unless_the_settings_name_them(proxy, monkeypatch, named):
     query = "&".join(f"{name}={value}" for name, value in named.items())
     monkeypatch.setenv("DATABASE_URL", f"{proxy.url}?{query}")
     expected = {name: str(value) for name, value in server.KEEPALIVES.items()} | named
     with contextlib.closing(server.connect()) as conn:
         found = conn.info.dsn_parameters
-    assert {name: found[name] for name in expected} == expected
+        assert {name: found[name] for name in expected} == expected
+        with watch.watching(conn), watch.socket_of(conn) as end:
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # who is asked may be slow to confirm
+                timeout = end.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+                assert timeout == int(named.get("tcp_user_timeout", 0))
 
 
 def test_a_service_names_them_itself(proxy, monkeypatch, tmp_path):
