@@ -69,7 +69,8 @@ class RejectFile:
             return digest_lines([])
         with open(self.path, "rb") as file:
             digests = digest_lines(file)
-            if file.tell() and file.seek(-1, os.SEEK_END) and file.read() != b"\n":
+            file.seek(-1 if digests.size else 0, os.SEEK_END)
+            if file.read() not in (b"", b"\n"):
                 self.append(["\n"])
         digests.sort()
         return digests
