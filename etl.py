@@ -39,12 +39,7 @@ from sparkify.load import (
     rematched_plays,
     transaction,
 )
-from sparkify.locks import (
-    load_lock_select,
-    naming_blockers,
-    session_lock_select,
-    wait_for_turn,
-)
+from sparkify.locks import load_lock_select, naming_blockers, session_lock_select, wait_for_turn
 from sparkify.messages import LoadError, ServerError, WrongArguments, one_line
 from sparkify.storage import find_storage, folder_of
 from sql_queries import (
