@@ -19,8 +19,9 @@ require_python()  # before the libraries are missed
 import psycopg2
 from psycopg2 import sql
 
-from sparkify import server
+from sparkify import server, watch
 from sparkify.comments import comment_queries
+from sparkify.load import commit
 from sparkify.locks import (
     load_lock_select,
     lock_holders_select,
@@ -116,7 +117,7 @@ def create_tables(cur, conn):
     """Create all tables with their keys, indexes, view and comments, and commit."""
     for query in create_table_queries + comment_queries:
         cur.execute(query)
-    conn.commit()
+    commit(conn)
 
 
 def reset_tables(cur, conn):
@@ -171,7 +172,7 @@ def main():
     parser.parse_args()
     try:
         cur, conn = create_database()
-        with contextlib.closing(conn):
+        with contextlib.closing(conn), watch.watching(conn):
             reset_tables(cur, conn)
             print(f"Created {', '.join(table_names)} and the view listening in {target()}.")
     except ServerError as error:

@@ -26,11 +26,12 @@ require_python()  # before the libraries are missed
 
 import psycopg2
 
-from sparkify import deferred, rejects, report, server
+from sparkify import deferred, rejects, report, server, watch
 from sparkify.arguments import FAILED, SET_ASIDE, WRONG_ARGUMENTS, parse_arguments
 from sparkify.files import UnreadableFile, list_files, select_new
 from sparkify.load import (
     add_song_ids,
+    commit,
     delete_outranked_plays,
     fetch_loaded_files,
     insert_rows,
@@ -38,12 +39,7 @@ from sparkify.load import (
     rematched_plays,
     transaction,
 )
-from sparkify.locks import (
-    load_lock_select,
-    naming_blockers,
-    session_lock_select,
-    wait_for_turn,
-)
+from sparkify.locks import load_lock_select, naming_blockers, session_lock_select, wait_for_turn
 from sparkify.messages import LoadError, ServerError, WrongArguments, one_line
 from sparkify.progress import COUNTING, SILENT, Progress
 from sparkify.storage import find_storage, folder_of
@@ -121,7 +117,8 @@ def load_rows(cur, conn, blocks, tallies, progress=SILENT):
         try:
             with transaction(conn):
                 outcome = PROCESS[kind](cur, uri, rows, progress.move)
-                tally.set_aside(outcome.rejects)
+                tally.keep_rejects(outcome)
+                tally.reject_file.enter()
                 outcome.seconds = time.monotonic() - started
                 record_file(cur, outcome)
             tally.count_loaded(outcome)
@@ -145,7 +142,8 @@ def main():
     try:
         storage, root = (None, None) if arguments.retry else find_storage(arguments.data)
         conn = server.connect_patiently(0 if arguments.no_wait else RETRY_SECONDS)
-        with contextlib.closing(conn), server.naming_missing_grants(conn), conn.cursor() as cur:
+        with contextlib.closing(conn), watch.watching(conn), server.naming_missing_grants(conn):
+            cur = conn.cursor()
             wait_for_turn(cur, session_lock_select, patient=not arguments.no_wait)
             conn.commit()
             with naming_blockers(conn, server.connect):
@@ -237,7 +235,7 @@ def retry(cur, conn, path, log):
     report.say_retrying(log, entries, path, server.target(conn))
     files = deferred.blocks.read_entries(entries)
     outcomes = [PROCESS[kind](cur, uri, rows) for (kind, uri), rows in files]
-    conn.commit()
+    commit(conn)
     still_bad = [reject for outcome in outcomes for reject in outcome.rejects]
     rejects.replace_rejects(path, still_bad)
     status = SET_ASIDE if still_bad else 0

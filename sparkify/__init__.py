@@ -3,7 +3,8 @@
 7        deferred (the rooms that etl.py imports only if there is something to load)
 6        bulk (load by COPY), __main__: python -m sparkify
 5        arguments (of etl.py), report (what a run says), page (the answers as HTML)
-4        readers (threads or a cluster), rejects (lines set aside), ask, serve, clients (psql)
+4        readers (threads or a cluster), rejects (lines set aside), ask, serve, clients (psql),
+         watch (a connection in use)
 3        storage (where DATA is), blocks (of files, read together), constraints, server
 2        shared (such as S3), encode (for COPY), cluster, checks, answers, locks, embedded,
          load (row by row), pictures (of answers), diagram (of the schema),

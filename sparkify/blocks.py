@@ -35,12 +35,20 @@ class Outcome:
     rejects: list = field(default_factory=list)
     error: OSError | None = None  # that met its reading
     seconds: float = 0.0
+    set_aside: int = 0  # rejects that were handed over
 
     def add(self, other):
         """Add what becomes of another part of the same file."""
         self.records += other.records
         self.page_views += other.page_views
         self.rejects += other.rejects
+        self.set_aside += other.set_aside
+
+    def hand_over_rejects(self):
+        """Return the bad lines, and go on with no more than their number: they may be many."""
+        rejects, self.rejects = self.rejects, []
+        self.set_aside += len(rejects)
+        return rejects
 
     def name(self):
         """Return what the parts of one file have in common, and no others."""
@@ -56,7 +64,7 @@ class Outcome:
             "records": self.records,
             "loaded": self.records,
             "page_views": self.page_views,
-            "set_aside": len(self.rejects),
+            "set_aside": self.set_aside,
             "seconds": self.seconds,
         }
 

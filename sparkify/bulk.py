@@ -115,13 +115,15 @@ def copy_blocks(loader, blocks, tallies):
             leave_out_unreadable(block, tallies[kind])
             for tables in block.rounds:
                 loader.load[kind](*tables)
+            for outcome in block.outcomes:
+                tallies[kind].keep_rejects(outcome)
             add_outcomes(outcomes, block)
     except UnreadableFile as error:
         loader.undo()
+        tallies[kind].reject_file.drop()
         tallies[kind].leave_out(*error.args)
         outcomes = {}
-    rejects = [reject for outcome in outcomes.values() for reject in outcome.rejects]
-    tallies[kind].set_aside(rejects)
+    tallies[kind].reject_file.enter()
     for outcome in outcomes.values():
         outcome.seconds = (time.monotonic() - started) / len(outcomes)
     return list(outcomes.values())

@@ -94,18 +94,34 @@ savepoint_set = "SAVEPOINT file"
 savepoint_rollback = "ROLLBACK TO SAVEPOINT file"
 
 
+class CommitLost(Exception):
+    """A commit that was asked for, and whose answer never came: it may have taken place."""
+
+
 @contextmanager
 def transaction(conn):
-    """Commit at the end, or roll back if anything is raised. No signal comes between a commit and
-    its answer, which tells what stays."""
+    """Commit at the end, or roll back if anything is raised."""
     try:
         yield
-        with interrupts.postponed():
-            conn.commit()
+        commit(conn)
     except BaseException:
         with suppress(psycopg2.Error):  # the server itself rolls back what loses its connection
             conn.rollback()
         raise
+
+
+def commit(conn):
+    """Commit. Raises CommitLost where the connection ends before the server's answer is there.
+
+    No signal comes between the two: the answer tells what stays.
+    """
+    try:
+        with interrupts.postponed():
+            conn.commit()
+    except psycopg2.Error as error:
+        if not conn.closed:
+            raise
+        raise CommitLost(str(error)) from error
 
 
 def fetch_loaded_files(cur):

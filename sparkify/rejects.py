@@ -1,11 +1,14 @@
 """Rejects: the lines that can't be loaded, set aside in a file until they are corrected there."""
 
 import errno
+import itertools
 import json
 import os
 import re
 import shutil
 import tempfile
+from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 
 from sparkify.messages import LoadError
@@ -13,35 +16,76 @@ from sparkify.storage import FOLDERS
 
 FILE = "rejected.jsonl"
 RETRY_REMEDY = f"--retry needs a file that etl.py wrote, such as {FILE}"
+KEPT_BYTES = 16 << 20  # of entries that are kept in memory; more go to a temporary file
+ENTRIES = 10_000  # that are looked up together
+DIGEST_BYTES = 16
 
 
 class RejectFile:
-    """The record of lines set aside: a JSON object each, entered once however often it is met."""
+    """The record of lines set aside: a JSON object each, entered once however many runs meet it.
+
+    Lines are kept until their file is read to its end, and then entered. Of what the file holds
+    from earlier runs, memory holds DIGEST_BYTES an entry; of this run, no more than KEPT_BYTES.
+    """
 
     def __init__(self, path):
         self.path = Path(path)
-        self.entries = None
+        self.kept = tempfile.SpooledTemporaryFile(  # noqa: SIM115 (it goes with the run)
+            KEPT_BYTES, "w+", encoding="ascii", newline="\n"
+        )
+        self.digests = None  # of the entries of earlier runs, sorted
 
-    def add(self, rejects):
-        """Append rejects to the file; they are on the disk on return. Raises LoadError."""
-        if not rejects:
+    def keep(self, rejects):
+        """Keep rejects until they are entered or dropped. Raises LoadError."""
+        with self.naming_file():
+            self.kept.writelines(map(format_entry, rejects))
+
+    def drop(self):
+        """Forget what is kept."""
+        self.kept.seek(0)
+        self.kept.truncate()
+
+    def enter(self):
+        """Append what is kept to the file; it is on the disk on return. Raises LoadError."""
+        if not self.kept.tell():
             return
+        with self.naming_file():
+            if self.digests is None:
+                self.digests = self.digest_file()
+            self.kept.seek(0)
+            self.append(self.select_new(iter(self.kept)))
+            self.drop()
+
+    @contextmanager
+    def naming_file(self):
+        """Raise an error of the system as a LoadError."""
         try:
-            if self.entries is None:
-                self.entries = self.read_entries()
-            new = dict.fromkeys(map(format_entry, rejects))
-            self.append([entry for entry in new if entry not in self.entries])
-            self.entries.update(new)
+            yield
         except OSError as error:
             message = f"can't record rejected lines in {self.path}: {error.strerror}"
             raise LoadError(f"{message}; --rejects names another file") from None
 
-    def read_entries(self):
-        """Return the entries that the file holds, having ended the last line if it was cut off."""
-        text = self.path.read_text("utf-8", errors="replace") if self.path.is_file() else ""
-        if text and not text.endswith("\n"):
-            self.append(["\n"])
-        return set(text.splitlines(keepends=True))
+    def digest_file(self):
+        """Return the digests of the file's lines, having ended the last one if it was cut off."""
+        if not self.path.is_file():
+            return digest_lines([])
+        with open(self.path, "rb") as file:
+            digests = digest_lines(file)
+            file.seek(-1 if digests.size else 0, os.SEEK_END)
+            if file.read() not in (b"", b"\n"):
+                self.append(["\n"])
+        digests.sort()
+        return digests
+
+    def select_new(self, entries):
+        """Yield those of the entries that no earlier run has entered."""
+        while some := list(itertools.islice(entries, ENTRIES)):
+            digests = digest_lines(entry.encode() for entry in some)
+            if len(self.digests):
+                places = self.digests.searchsorted(digests).clip(max=len(self.digests) - 1)
+                is_new = self.digests[places] != digests
+                some = itertools.compress(some, is_new)
+            yield from some
 
     def append(self, entries):
         with open(self.path, "a", encoding="ascii", newline="\n") as file:
@@ -61,6 +105,16 @@ def check_place(path):
     if fault:
         message = f"can't record rejected lines in {path}: {fault}"
         raise LoadError(f"{message}; --rejects names another file")
+
+
+def digest_lines(lines):
+    """Return a digest of each line, whatever ends it, as an array."""
+    import numpy  # which takes time, and most runs set nothing aside
+
+    digests = bytearray()
+    for line in lines:
+        digests += blake2b(line.rstrip(b"\r\n"), digest_size=DIGEST_BYTES).digest()
+    return numpy.frombuffer(digests, f"S{DIGEST_BYTES}")
 
 
 def format_entry(reject):

@@ -63,20 +63,21 @@ class Tally:
         self.log.note("file", uri=error.filename, status="unreadable", error=error.strerror)
         self.unreadable += 1
 
-    def set_aside(self, rejects):
-        """Record lines that can't be loaded. Raises LoadError if strict, or if it can't be done."""
+    def keep_rejects(self, outcome):
+        """Keep lines that can't be loaded. Raises LoadError if strict, or if it can't be done."""
+        rejects = outcome.hand_over_rejects()
         if self.strict and rejects:
             file, line, reason, _ = rejects[0]
             remedy = "nothing of this file was loaded; correct the line, or leave --strict out"
             raise LoadError(f"{file}, line {line}: {reason}; {remedy}")
-        self.reject_file.add(rejects)
+        self.reject_file.keep(rejects)
 
     def count_loaded(self, outcome):
         """Count a file that is in the tables to stay, and say so to machines."""
         self.files += 1
         self.records += outcome.records
         self.page_views += outcome.page_views
-        self.rejected += len(outcome.rejects)
+        self.rejected += outcome.set_aside
         self.log.note("file", status="loaded", **outcome.describe())
 
 

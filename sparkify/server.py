@@ -29,6 +29,14 @@ URL = r"postgres(ql)?://([^@/]*@)?[^@?]*(\?.*)?"
 TIME_ZONE = "UTC"  # of every session, so that start_time agrees with hour, day and weekday
 CONNECT_SECONDS = 10
 client_check_set = "SET client_connection_check_interval = '200ms'"
+# So that a connection that the network no longer carries ends within a minute: silent ones are
+# probed, and what isn't confirmed in time (milliseconds) counts as lost. A slow server confirms.
+KEEPALIVES = {
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 60_000,
+}
 FIRST_PAUSE_SECONDS = 0.5  # between tries to reach the server; each is twice the one before
 
 
@@ -120,6 +128,8 @@ def server_parameters():
     parameters = named_parameters()
     if uses_embedded_server():
         parameters |= embedded.start_server(embedded.data_folder())
+    elif not (parameters.get("service") or os.environ.get("PGSERVICE")):  # whose file may name them
+        parameters = KEEPALIVES | parameters
     parameters.setdefault("client_encoding", "UTF8")
     if "PGCONNECT_TIMEOUT" not in os.environ:
         parameters.setdefault("connect_timeout", CONNECT_SECONDS)
@@ -177,8 +187,7 @@ def explain(error, parameters):
     if parameters["dbname"] != "postgres" and database_is_missing(error, parameters):
         remedy = f"run {command('create_tables.py')}"
         return DatabaseMissing(f"there is no database {wanted} yet; {remedy}")
-    # A line for each address tried, with indented hints.
-    said = "; ".join(line for line in str(error).splitlines() if line[:1].strip())
+    said = leave_out_hints(error)
     if uses_embedded_server():
         remedy = f"its log is {embedded.data_folder() / 'log'}"
     elif os.environ.get("DATABASE_URL"):
@@ -187,6 +196,11 @@ def explain(error, parameters):
         remedy = "check the PG* variables and ~/.pgpass, or unset PGHOST to use the embedded server"
     kind = ServerUnreachable if re.search(PASSING, said) else ServerError
     return kind(f"can't connect to {wanted}: {said}; {remedy}")
+
+
+def leave_out_hints(error):
+    """Return what libpq says of a connection, a line for each address tried, but no advice."""
+    return "; ".join(line for line in str(error).splitlines() if line[:1].strip())
 
 
 # What libpq and a server say of conditions that may pass.

@@ -573,7 +573,7 @@ TERMINATE = "SELECT pg_terminate_backend(%s)"
     ("code", "check", "arguments", "message"),
     [
         (RAISE, None, [], "as the test wants it"),
-        (die(TERMINATE), None, [], "; nothing was loaded"),
+        (die(TERMINATE), None, [], "; what was committed stays, run it again"),
         ("", "songplays ADD CONSTRAINT bad CHECK (session_id <> 9)", [], "violates check"),
         ("", "users ADD CONSTRAINT bad CHECK (user_id <> 9)", [], "violates check"),
         ("", None, ["--strict"], "z.json, line 2: "),

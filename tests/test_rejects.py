@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from nights import FULL, append, correct, failing, needs_full, read_entries
 from records import event, song, write_lines
 from scripts import PROJECT, environment_of
 from test_server import IS_ROOT
+
+from sparkify import rejects as room
+from sparkify.extract import Reject
 
 # Rejects that can't be recorded
 
@@ -26,6 +30,44 @@ def test_lines_set_aside_are_told_in_the_night_they_come_alone(night, data, reco
     assert (status, errors) == (0, [])
     assert "Nothing new" in output
     assert (tmp_path / "rejected.jsonl").read_bytes() == before
+
+
+def test_lines_are_entered_once_however_often_they_are_met(
+    night, data, tmp_path, loader, monkeypatch
+):
+    monkeypatch.setattr(room, "KEPT_BYTES", 1)
+    monkeypatch.setattr(room, "ENTRIES", 2)
+    path, log = tmp_path / "rejected.jsonl", data / "log_data" / "x.json"
+    path.write_text('["of somebody else"]')
+    write_lines(log, ["a", "bad", '{"c": "\u2028"}', event(ts=9), "bad"])
+    assert night(data, "--load", loader)[0] == 3
+    before = path.read_text()
+    assert [json.loads(line)["text"] for line in before.splitlines()[1:]] == [
+        *("a", "bad", '{"c": "\u2028"}', "bad")
+    ]
+    append(log, "e", "f")
+    write_lines(data / "song_data" / "y.json", ["y"])
+    path.write_text(before.replace("\n", "\r\n"))  # as an editor may have left it
+    assert night(data, "--load", loader, "--all")[0] == 3
+    lines = path.read_text().splitlines()
+    assert lines[:5] == before.splitlines()
+    assert [json.loads(line)["text"] for line in lines[5:]] == ["y", '"e"', '"f"']
+
+
+def test_memory_holds_a_digest_of_each_entry_and_no_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "KEPT_BYTES", 1 << 16)
+    monkeypatch.setattr(room, "ENTRIES", 100)
+    room.digest_lines([])  # imports numpy
+    for _ in range(2):
+        tracemalloc.start()
+        record = room.RejectFile(tmp_path / "rejected.jsonl")
+        for line in range(1, 10_001):
+            record.keep([Reject("/x/log_data/a.json", line, "broken", f"{line:01000}")])
+        record.enter()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert (tmp_path / "rejected.jsonl").read_text().count("\n") == 10_000  # of 1 kB
+        assert peak < 2 << 20
 
 
 @needs_full
