@@ -16,7 +16,17 @@ from sparkify.messages import LoadError, one_line
 
 CONNECT_SECONDS = 10  # to wait for a cluster
 # The rooms that workers need: they know no database.
-ROOMS = ("__init__", "blocks", "encode", "extract", "files", "messages", "shared", "transform")
+ROOMS = (
+    "__init__",
+    "blocks",
+    "encode",
+    "extract",
+    "files",
+    "messages",
+    "patience",
+    "shared",
+    "transform",
+)
 
 
 class Cluster:
