@@ -12,7 +12,7 @@
          comments (the data dictionary), relay (a port to the embedded server),
          programs (of the embedded server), claims (on its data folder),
          interpreter (the Python that runs: will it do?), interrupts (Ctrl-C and its like),
-         patience (with other machines)
+         patience (with other machines), versions (of their libraries)
 0        messages
 
 A line of JSON: files lists its File, blocks reads it in a Block with others, extract parses it (or
