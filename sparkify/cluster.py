@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import logging
 import re
 import tempfile
@@ -130,9 +131,10 @@ def connect(address):
         with cluster_errors(address):
             if not re.fullmatch(r"(tcp|tls)://.+:\d+", address):
                 raise ValueError("an address looks like tcp://host:8786")
-            client = stack.enter_context(distributed.Client(address, set_as_default=False))
-            client.wait_for_workers(1, timeout=ANSWER_SECONDS)
-            await_answer(prepare, client, check=at_most(ANSWER_SECONDS, address))
+            join = functools.partial(distributed.Client, address, set_as_default=False)
+            client = stack.enter_context(await_answer(join, check=at_most(ANSWER_SECONDS, address)))
+            await_answer(client.wait_for_workers, 1, check=watch_workers(client))
+            await_answer(prepare, client, check=at_most(ANSWER_SECONDS, "all its workers"))
         yield Cluster(client, address)
 
 

@@ -39,7 +39,7 @@ def at_most(seconds, name):
 
     def check(waited):
         if waited > seconds:
-            raise TimeoutError(f"no answer within {seconds:.0f} s")
+            raise TimeoutError(f"no answer of {name} within {seconds:.0f} s")
         if waited > SAY_SECONDS:
             say_once(f"waiting for an answer of {name}")
 

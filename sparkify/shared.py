@@ -21,7 +21,7 @@ LOST_SECONDS = 3  # a failure that takes longer is no refusal:
 LOST_FILES = 5  # after so many in a row the storage is taken for gone, too
 # pyarrow's own limits, lest it tries again for many minutes, of which it can't be interrupted
 LIMITS = {
-    "s3": {"connect_timeout": 5.0, "request_timeout": 10.0},
+    "s3": {"connect_timeout": 5.0, "request_timeout": 5.0},
     "gcs": {"retry_time_limit": timedelta(seconds=15)},
 }
 REASON_LENGTH = 400  # some fill screens

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -263,6 +264,15 @@ def test_what_dask_raises_is_said_in_one_line(error):
     said = re.escape(f"can't use the cluster at tcp://x:1: {error}")
     with pytest.raises(LoadError, match=said), cluster_errors("tcp://x:1"):
         raise error
+
+
+def test_a_scheduler_that_never_answers(monkeypatch):
+    monkeypatch.setattr(logging, "disable", lambda _: None)
+    monkeypatch.setattr(sparkify.cluster, "ANSWER_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = "tcp://127.0.0.1:{1}".format(*mute.getsockname())
+        with pytest.raises(LoadError, match=f"no answer of {address} within 1 s"), connect(address):
+            pass
 
 
 @pytest.mark.parametrize("address", ["nonsense", "no://127.0.0.1:8786", "tcp://127.0.0.1"])
