@@ -10,10 +10,12 @@
          load (row by row), pictures (of answers), diagram (of the schema),
          notebook (what test.ipynb shows)
 1        files, extract, transform, staging (for COPY), rules, questions, charts,
-         comments (the data dictionary), relay (a port to the embedded server), messages,
+         comments (the data dictionary), relay (a port to the embedded server),
          programs (of the embedded server), claims (on its data folder),
          interpreter (the Python that runs: will it do?), interrupts (Ctrl-C and its like),
-         progress (what is shown during a load)
+         progress (what is shown during a load),
+         patience (with other machines), versions (of their libraries)
+0        messages
 
 A line of JSON: files lists its File, blocks reads it in a Block with others, extract parses it (or
 makes a Reject of it, for rejects), transform makes rows of it, and load inserts them; or encode and

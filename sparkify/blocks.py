@@ -112,7 +112,7 @@ def read_block(files, storage, target=None, catalogue=None):
 def try_to_read(file, storage):
     """Return the bytes of a File's lines and None, or none and the OSError."""
     try:
-        return read_lines(file, storage), None
+        return storage.read(file, read_lines), None
     except OSError as error:
         return b"", OSError(error.errno, error.strerror or str(error), file.uri)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import logging
 import re
 import tempfile
@@ -13,10 +14,26 @@ from pathlib import Path
 
 from sparkify.interpreter import command
 from sparkify.messages import LoadError, one_line
+from sparkify.patience import SAY_SECONDS, at_most, await_answer, say_once
+from sparkify.versions import find_difference, find_versions, run_alike
 
-CONNECT_SECONDS = 10  # to wait for a cluster
+ANSWER_SECONDS = 60  # to wait for an answer of the scheduler, or of all the workers
+GONE_SECONDS = 60  # without a sign of life of any worker, before they are taken for gone
+BLOCK_SECONDS = 1800  # to wait for a block, whatever the workers are at
+LOOK_SECONDS = 5  # to look at them, and between the looks
 # The rooms that workers need: they know no database.
-ROOMS = ("__init__", "blocks", "encode", "extract", "files", "messages", "shared", "transform")
+ROOMS = (
+    "__init__",
+    "blocks",
+    "encode",
+    "extract",
+    "files",
+    "messages",
+    "patience",
+    "shared",
+    "transform",
+    "versions",
+)
 
 
 class Cluster:
@@ -24,11 +41,13 @@ class Cluster:
 
     def __init__(self, client, address):
         self.client, self.address = client, address
+        self.versions = find_versions()
 
     def submit(self, function, *arguments):
         if self.client.status != "running":
             raise ConnectionError("its scheduler is gone")
-        return self.client.submit(function, *arguments, pure=False)
+        work = (run_alike, self.versions, function, *arguments)
+        return Answer(self.client, self.client.submit(*work, pure=False))
 
     def share(self, value):
         """Return what stands for a value in arguments of submit, so that it is sent but once.
@@ -36,6 +55,65 @@ class Cluster:
         It is a task: should the worker that holds the value die, another one gets it.
         """
         return value if value is None else self.client.submit(copy.copy, value, pure=False)
+
+
+class Answer:
+    """What a cluster will give, waited for as long as workers of it are alive."""
+
+    def __init__(self, client, future):
+        self.client, self.future = client, future
+
+    def result(self):
+        return await_answer(self.future.result, check=watch_workers(self.client))
+
+    def cancel(self):
+        """Cancel the work, unless that has happened with the end of the client."""
+        if self.client.status == "running":
+            self.future.cancel()
+
+
+# Workers
+
+
+def watch_workers(client):
+    """Return a check that raises ConnectionError where no worker has been alive for a while.
+
+    It raises TimeoutError where they are, but to no effect.
+    """
+    signs, alive, looked = {}, 0.0, 0.0
+
+    def check(waited):
+        nonlocal signs, alive, looked
+        if waited < looked + LOOK_SECONDS:
+            return
+        looked = waited
+        seen, fault = see_workers(client)
+        if seen and seen != signs:
+            signs, alive = seen, waited
+        if waited - alive > GONE_SECONDS:
+            raise ConnectionError(f"{fault}, for {GONE_SECONDS} s by now")
+        if waited - alive > SAY_SECONDS:
+            say_once(f"waiting for the cluster: {fault}")
+        if waited > BLOCK_SECONDS:
+            raise TimeoutError(f"its workers are alive but gave nothing within {BLOCK_SECONDS} s")
+
+    return check
+
+
+def see_workers(client):
+    """Return when workers that take work were last heard of, and what is wrong if they weren't."""
+    try:
+        identity = client.sync(client.scheduler.identity, callback_timeout=LOOK_SECONDS)
+    except OSError:
+        return {}, "its scheduler does not answer"
+    workers = identity["workers"].items()
+    seen = {address: w["last_seen"] for address, w in workers if w["status"] == "running"}
+    if any(worker["status"] == "paused" for _, worker in workers):
+        return seen, "its workers are paused, for they lack memory"
+    return seen, "its workers do not answer" if workers else "it has no workers"
+
+
+# The way to a cluster
 
 
 @contextlib.contextmanager
@@ -53,11 +131,23 @@ def connect(address):
         with cluster_errors(address):
             if not re.fullmatch(r"(tcp|tls)://.+:\d+", address):
                 raise ValueError("an address looks like tcp://host:8786")
-            options = {"timeout": CONNECT_SECONDS, "set_as_default": False}
-            client = stack.enter_context(distributed.Client(address, **options))
-            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
-            send_rooms(client)
+            join = functools.partial(distributed.Client, address, set_as_default=False)
+            client = stack.enter_context(await_answer(join, check=at_most(ANSWER_SECONDS, address)))
+            await_answer(client.wait_for_workers, 1, check=watch_workers(client))
+            await_answer(prepare, client, check=at_most(ANSWER_SECONDS, "all its workers"))
         yield Cluster(client, address)
+
+
+def prepare(client):
+    """Give a cluster what its workers need. Raises ValueError where one won't do."""
+    send_rooms(client)
+    workers = client.run(find_versions)
+    machines = {f"its worker {address}": versions for address, versions in workers.items()}
+    machines["its scheduler"] = client.run_on_scheduler(find_versions)
+    for machine, versions in machines.items():
+        difference = find_difference(versions, find_versions())
+        if difference:
+            raise ValueError(f"{machine} {difference}")
 
 
 def send_rooms(client):
@@ -85,9 +175,12 @@ def send_rooms(client):
 @contextlib.contextmanager
 def cluster_errors(address):
     """Raise LoadError for what Dask raises where a cluster can't be reached or goes away."""
+    from distributed import KilledWorker
+
+    dasks = (OSError, ValueError, TypeError, RuntimeError, ImportError, CancelledError)
     try:
         yield
-    except (OSError, ValueError, TypeError, RuntimeError, CancelledError) as error:
+    except (*dasks, KilledWorker) as error:
         why = one_line(error) or "its scheduler is gone"
         raise LoadError(f"can't use the cluster at {address}: {why}") from None
 
@@ -95,5 +188,6 @@ def cluster_errors(address):
 def read(cluster, read_blocks, files, target=None, catalogue=None):
     """Yield the Blocks of files, read by a cluster, two of them ahead for each of its threads."""
     with cluster_errors(cluster.address):
-        ahead = 2 * sum(cluster.client.nthreads().values())
+        check = at_most(ANSWER_SECONDS, cluster.address)
+        ahead = 2 * sum(await_answer(cluster.client.nthreads, check=check).values())
         yield from read_blocks(files, target, cluster.share(catalogue), cluster, ahead)

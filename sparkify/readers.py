@@ -34,6 +34,8 @@ def open_reader(storage=None, threads=False, scheduler=None):
             yield functools.partial(read, executor=executor, ahead=READERS + 1)
         finally:  # whoever stops loading doesn't wait for what is being read
             executor.shutdown(wait=False, cancel_futures=True)
+            if storage:
+                storage.close()
     else:
         yield read
 

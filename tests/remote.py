@@ -1,10 +1,12 @@
 """Fixtures for runs on shared storage or a cluster: data, a server of S3's protocol, the runs."""
 
+import contextlib
 import json
 import logging
 import socket
 import time
 from itertools import count
+from threading import Thread
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -169,6 +171,51 @@ def storage():
     )
     yield Storage(address, files)
     server.stop()
+
+
+class Proxy:
+    """A way to a server, which can be cut ("gone"), or silenced ("mute")."""
+
+    def __init__(self, address):
+        self.server = address.split(":")
+        self.state = "open"
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:{1}".format(*self.listener.getsockname())
+        self.ends = []
+        Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):  # that it was closed
+            while True:
+                client, _ = self.listener.accept()
+                self.ends.append(client)
+                if self.state != "mute":
+                    server = socket.create_connection(self.server)
+                    self.ends.append(server)
+                    Thread(target=self.forward, args=(client, server), daemon=True).start()
+                    Thread(target=self.forward, args=(server, client), daemon=True).start()
+
+    def forward(self, source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                if self.state != "mute":
+                    target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def change(self, state):
+        self.state = state
+        if state == "gone":
+            for end in (self.listener, *self.ends):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for it
+                end.close()
+
+
+@pytest.fixture
+def proxy(storage):
+    proxy = Proxy(storage.address)
+    yield proxy
+    proxy.change("gone")
 
 
 bucket_numbers = count(1)

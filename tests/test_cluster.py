@@ -2,18 +2,27 @@
 
 import contextlib
 import json
+import logging
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
-from distributed import Client
+from distributed import Client, KilledWorker
 from remote import AWS, CREDENTIALS, PATIENCE_SECONDS, assert_is_loaded, wait_for
 from scripts import PROJECT, environment_of
 
 import create_tables
+import sparkify.cluster
+from sparkify.cluster import cluster_errors, connect, watch_workers
+from sparkify.messages import LoadError
+from sparkify.patience import say_once
+from sparkify.versions import LIBRARIES, find_difference, find_versions, run_alike
 
 
 class Cluster:
@@ -25,11 +34,11 @@ class Cluster:
         self.scheduler = self.start("scheduler", "--port", "0", "--scheduler-file", file)
         self.address = json.loads(wait_for(lambda: file.exists() and file.read_text()))["address"]
 
-    def start(self, *arguments):
+    def start(self, *arguments, **variables):
         process = subprocess.Popen(
             [sys.executable, "-m", "dask", *arguments, "--host", "127.0.0.1", "--no-dashboard"],
             cwd=self.folder,
-            env=environment_of(DASK_TEMPORARY_DIRECTORY=self.folder, **AWS),
+            env=environment_of(DASK_TEMPORARY_DIRECTORY=self.folder, **AWS, **variables),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -38,10 +47,10 @@ class Cluster:
         self.processes.callback(process.kill)
         return process
 
-    def start_workers(self, number):
+    def start_workers(self, number, **variables):
         """Start workers that nobody restarts, and return them once they are ready."""
         options = ("--no-nanny", "--nthreads", "1", "--memory-limit", "0")
-        workers = [self.start("worker", self.address, *options) for _ in range(number)]
+        workers = [self.start("worker", self.address, *options, **variables) for _ in range(number)]
         pids = {worker.pid for worker in workers}
         with self.connect() as client:
             wait_for(lambda: pids <= set(client.run(os.getpid).values()))
@@ -137,12 +146,133 @@ def test_a_scheduler_that_is_killed_ends_the_run(start, finish, large_data, star
 
 def test_a_scheduler_that_cannot_be_reached(load, small_data, closed_port):
     address = f"tcp://127.0.0.1:{closed_port}"
-    began = time.monotonic()
-    outcome = load(small_data, "--scheduler", address)
-    assert time.monotonic() - began < PATIENCE_SECONDS
+    patience = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "1s"}
+    outcome = load(small_data, "--scheduler", address, **patience)
     assert (outcome.status, len(outcome.errors)) == (1, 1)
     assert outcome.errors[0].startswith("etl.py: ")
     assert address in outcome.errors[0]
+
+
+# What a cluster lacks, and whether it is alive
+
+
+@pytest.fixture
+def other_numpy(tmp_path):
+    """A folder that, on Python's path, makes numpy's version 0."""
+    folder = tmp_path / "numpy-0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 0\n")
+    return tmp_path
+
+
+def test_a_worker_that_will_not_do_and_one_that_dies(start_cluster, other_numpy, monkeypatch):
+    monkeypatch.setattr(logging, "disable", lambda _: None)
+    monkeypatch.setattr(sparkify.cluster, "LOOK_SECONDS", 2)
+    monkeypatch.setattr(sparkify.cluster, "GONE_SECONDS", 2)
+    started = start_cluster()
+    [worker] = started.start_workers(1, PYTHONPATH=other_numpy)
+    fault = r"its worker tcp://127.* has numpy 0: install numpy [1-9].* there, as here"
+    with pytest.raises(LoadError, match=fault), connect(started.address):
+        pass
+    worker.kill()
+    with started.connect() as client:
+        wait_for(lambda: not client.nthreads())
+    [worker] = started.start_workers(1)
+    with connect(started.address) as cluster:
+        answer = cluster.submit(time.sleep, 60)
+        worker.kill()
+        with pytest.raises(ConnectionError, match="it has no workers, for 2 s"):
+            answer.result()
+    answer.cancel()  # as a generator may that ends with the run
+
+
+WANTED = dict.fromkeys(["Python", *LIBRARIES], "2")
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({}, None),
+        (
+            {"numpy": None, "pyarrow": None},
+            "lacks numpy, pyarrow: install numpy 2, pyarrow 2 there",
+        ),
+        ({"numpy": None, "pandas": "1"}, "lacks numpy: install numpy 2, pandas 2 there"),
+        ({"Python": "1"}, "has Python 1: install Python 2 there, as here"),
+    ],
+)
+def test_what_a_machine_lacks(changes, difference):
+    assert find_difference(WANTED | changes, WANTED) == difference
+
+
+def test_a_worker_that_came_late_does_nothing_with_other_versions():
+    assert run_alike(find_versions(), len, "abc") == 3
+    with pytest.raises(LoadError, match=r"its worker on .* lacks no_such: install no_such 1 there"):
+        run_alike(find_versions() | {"no_such": "1"}, len, "abc")
+
+
+class FakeClient:
+    """A client of a scheduler that says this of its workers, one after another, then nothing."""
+
+    def __init__(self, *said):
+        self.said = list(said)
+        self.scheduler = SimpleNamespace(identity=None)
+
+    def sync(self, _function, callback_timeout):
+        if not self.said:
+            raise TimeoutError
+        workers = [{"status": status, "last_seen": at} for status, at in self.said.pop(0)]
+        return {"workers": dict(enumerate(workers))}
+
+
+ALIVE, PAUSED = [("running", 1)], [("paused", 1), ("paused", 9)]
+
+
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        ([ALIVE] * 99, "its workers do not answer"),
+        ([ALIVE, *[[]] * 99], "it has no workers"),
+        ([ALIVE], "its scheduler does not answer"),
+        ([ALIVE, *[PAUSED] * 99], "its workers are paused, for they lack memory"),
+    ],
+)
+def test_workers_that_are_gone_for_a_minute_end_the_run(said, fault, capsys):
+    say_once.cache_clear()
+    check = watch_workers(FakeClient(*said))
+    for seconds in range(5, 66):
+        check(seconds)
+    assert capsys.readouterr().err.endswith(f": waiting for the cluster: {fault}\n")
+    with pytest.raises(ConnectionError, match=f"^{fault}, for 60 s by now$"):
+        check(70)
+
+
+def test_workers_that_are_alive_are_waited_for_but_not_for_ever(capsys):
+    check = watch_workers(FakeClient(*([("running", at), ("closing", 1)] for at in range(999))))
+    for seconds in range(5, 1800, 5):
+        check(seconds)
+    assert capsys.readouterr().err == ""
+    with pytest.raises(TimeoutError):
+        check(1805)
+
+
+LOST = KilledWorker("task", SimpleNamespace(address="tcp://x:2"), 3)
+
+
+@pytest.mark.parametrize("error", [LOST, ImportError("no numpy")])
+def test_what_dask_raises_is_said_in_one_line(error):
+    said = re.escape(f"can't use the cluster at tcp://x:1: {error}")
+    with pytest.raises(LoadError, match=said), cluster_errors("tcp://x:1"):
+        raise error
+
+
+def test_a_scheduler_that_never_answers(monkeypatch):
+    monkeypatch.setattr(logging, "disable", lambda _: None)
+    monkeypatch.setattr(sparkify.cluster, "ANSWER_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = "tcp://127.0.0.1:{1}".format(*mute.getsockname())
+        with pytest.raises(LoadError, match=f"no answer of {address} within 1 s"), connect(address):
+            pass
 
 
 @pytest.mark.parametrize("address", ["nonsense", "no://127.0.0.1:8786", "tcp://127.0.0.1"])

@@ -3,8 +3,15 @@
 import json
 
 import pytest
-from records import write_lines
-from remote import AWS, AWS_SIGNED, CREDENTIALS, Storage, assert_is_loaded
+from pyarrow import ArrowException
+from pyarrow.fs import LocalFileSystem
+from records import event, read_tables, song, write_data, write_lines
+from remote import AWS, AWS_SIGNED, CREDENTIALS, KEY, Storage, assert_is_loaded
+
+import etl
+from sparkify import report, shared
+from sparkify.messages import LoadError
+from sparkify.storage import find_storage
 
 
 def moved(outcome, old, new):
@@ -74,6 +81,7 @@ def test_shared_storage_that_cannot_be_reached(load, closed_port):
         f"s3://{CREDENTIALS}bucket/a b",
         f"s3://{CREDENTIALS}bucket/a?region=us-east-1&no_such=1",
         f"no://{CREDENTIALS}bucket/a",
+        "s3://?region=us-east-1",
     ],
 )
 def test_a_url_that_means_nothing(load, url):
@@ -81,3 +89,99 @@ def test_a_url_that_means_nothing(load, url):
     assert outcome.status == 2
     [error] = outcome.errors
     assert error.startswith("etl.py: DATA can't be read as a URL")
+
+
+def test_a_url_whose_region_cannot_be_found(monkeypatch):
+    class Unreachable:
+        def from_uri(url):
+            raise OSError(f"could not resolve the region of some-bucket for {KEY}")
+
+    monkeypatch.setattr(shared, "FileSystem", Unreachable)
+    with pytest.raises(LoadError, match=r"some-bucket for …; .*\?region="):
+        shared.open_url(f"s3://{CREDENTIALS}some-bucket/a")
+
+
+def test_credentials_are_left_out_of_what_a_storage_says():
+    assert shared.hide_credentials("of KEY:a/b or a%2Fb", "s3://KEY:a%2Fb@x/y") == "of …:… or …"
+    assert shared.hide_credentials("of x", "s3://x/y") == "of x"
+
+
+# Storage that fails
+
+
+class Faulty(shared.SharedStorage):
+    """A storage of which some files can't be read, so many times; the others can."""
+
+    def __init__(self, faults, error):
+        super().__init__(LocalFileSystem())
+        self.faults, self.error = faults, error
+
+    def open(self, uri):
+        name = uri.rpartition("/")[2]
+        if self.faults.get(name):
+            self.faults[name] -= 1
+            raise self.error
+        return super().open(uri)
+
+
+@pytest.fixture
+def load_from(conn, cur, tmp_path):
+    """Loads what a storage holds and returns the Tallies."""
+
+    def load_data(storage, root, how):
+        tallies = report.make_tallies(etl.PROCESS, tmp_path / "rejected.jsonl")
+        files = etl.find_files(cur, storage, root, tallies)
+        etl.load_files(cur, conn, files, how, storage, None, tallies)
+        return tallies
+
+    return load_data
+
+
+def write_nights(folder, nights):
+    """Write a data folder with a song and a log file a night, and return its path."""
+    for night in range(nights):
+        write_lines(folder / "log_data" / f"{night:03}.json", [event(ts=night)])
+    return write_data(folder, [song()])
+
+
+@pytest.mark.parametrize("way", ["rows", "copy"])
+def test_a_bad_moment_costs_nothing_and_a_bad_file_only_itself(load_from, cur, tmp_path, way):
+    root = f"x://{write_nights(tmp_path / 'data', 4)}"
+    storage = Faulty({"001.json": 1, "002.json": 2}, ArrowException("refused"))
+    tallies = load_from(storage, root, way)
+    assert [tallies["song"].files, tallies["song"].unreadable] == [1, 0]
+    assert [tallies["log"].files, tallies["log"].unreadable] == [3, 1]
+    assert len(read_tables(cur)["songplays"]) == 3
+
+
+def test_files_that_get_no_answer_one_after_another_end_the_run(
+    load_from, cur, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(shared, "LOST_SECONDS", 0)
+    faults = {f"00{n}.json": 9 for n in range(2, 9)}
+    storage = Faulty(faults, TimeoutError("no answer"))
+    with pytest.raises(LoadError, match=r"can't read x://.*006.json any more: no answer;"):
+        load_from(storage, f"x://{write_nights(tmp_path / 'data', 8)}", "rows")
+    assert read_tables(cur)["songplays"] == []
+
+
+@pytest.mark.parametrize(("state", "way"), [("gone", "rows"), ("mute", "copy")])
+def test_a_storage_that_goes_away_ends_the_run(
+    load_from, cur, storage, bucket, proxy, tmp_path, monkeypatch, state, way
+):
+    def read_and_cut(self, file, read_lines):
+        if file.uri.endswith("log_data/003.json"):
+            proxy.change(state)
+        return read(self, file, read_lines)
+
+    read = shared.SharedStorage.read
+    monkeypatch.setattr(shared.SharedStorage, "read", read_and_cut)
+    storage.upload(write_nights(tmp_path / "data", 5), bucket)
+    cut_off, root = find_storage(Storage(proxy.address).url(bucket, CREDENTIALS))
+    monkeypatch.setattr(shared, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(shared, "GONE_SECONDS", 1)
+    with pytest.raises(LoadError, match=f"can't read s3://{bucket}/log_data any more: "):
+        load_from(cut_off, root, way)
+    assert read_tables(cur)["songplays"] == []
+    load_from(shared.SharedStorage(storage.files), root, way)
+    assert len(read_tables(cur)["songplays"]) == 5
