@@ -44,10 +44,15 @@ class Cluster:
         self.versions = find_versions()
 
     def submit(self, function, *arguments):
-        if self.client.status != "running":
-            raise ConnectionError("its scheduler is gone")
+        self.require()
         work = (run_alike, self.versions, function, *arguments)
         return Answer(self.client, self.client.submit(*work, pure=False))
+
+    def require(self, waited=0):
+        """Raise ConnectionError where the scheduler is gone, TimeoutError if it is slow to tell."""
+        if self.client.status != "running":
+            raise ConnectionError("its scheduler is gone")
+        at_most(ANSWER_SECONDS, self.address)(waited)
 
     def share(self, value):
         """Return what stands for a value in arguments of submit, so that it is sent but once.
@@ -188,6 +193,5 @@ def cluster_errors(address):
 def read(cluster, read_blocks, files, target=None, catalogue=None):
     """Yield the Blocks of files, read by a cluster, two of them ahead for each of its threads."""
     with cluster_errors(cluster.address):
-        check = at_most(ANSWER_SECONDS, cluster.address)
-        ahead = 2 * sum(await_answer(cluster.client.nthreads, check=check).values())
+        ahead = 2 * sum(await_answer(cluster.client.nthreads, check=cluster.require).values())
         yield from read_blocks(files, target, cluster.share(catalogue), cluster, ahead)
