@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 PROJECT = Path(__file__).resolve().parent.parent
-EXAMPLES = 50  # that Hypothesis tries of each property
+EXAMPLES = 30  # that Hypothesis tries of each property
 sys.path.insert(0, str(PROJECT))
 for name in [name for name in os.environ if name.startswith("PG") or name == "DATABASE_URL"]:
     del os.environ[name]
@@ -39,7 +39,8 @@ def pytest_addoption(parser):
         type=int,
         default=1,
         metavar="N",
-        help="try N times as many kills, fuzzed files and orders to load in (default: 1)",
+        help="try N times as many kills, fuzzed files and orders to load in (default: 1); from 2 "
+        "on, also the cases that are much like others",
     )
 
 
@@ -55,6 +56,21 @@ def pytest_configure(config):
         suppress_health_check=list(HealthCheck),
     )
     settings.load_profile("sparkify")
+    config.addinivalue_line("markers", "thorough: much like other cases, for --times 2 or more")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is much like other cases, unless more is to be tried."""
+    if config.getoption("times") == 1:
+        alike = [item for item in items if item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=alike)
+        items[:] = [item for item in items if item not in alike]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """Have one more process than there are cores: in most of them a test waits now and then."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_unconfigure():

@@ -5,9 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROJECT = Path(__file__).resolve().parent.parent
 PASSWORD = "s3cr@t:/%w0rd"
 PASSWORD_PARTS = ("s3cr", "w0rd")
+
+
+def thorough(*values):
+    """Return the values of a case that is much like others: it is tried with --times 2 or more."""
+    return pytest.param(*values, marks=pytest.mark.thorough)
 
 
 def environment_of(**variables):

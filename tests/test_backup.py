@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 from records import load_data
-from scripts import PASSWORD, PROJECT, run
+from scripts import PASSWORD, PROJECT, run, thorough
 from test_server import connect_until_ready, free_port, running_server
 
 import create_tables
@@ -137,7 +137,7 @@ def embedded_server():
     return {"SPARKIFY_PGDATA": os.environ["SPARKIFY_PGDATA"]}
 
 
-@pytest.fixture(params=["embedded 18", "16 over TCP, nothing on PATH", "16 over TCP"])
+@pytest.fixture(params=["embedded 18", "16 over TCP, nothing on PATH", thorough("16 over TCP")])
 def tables(request, tcp):
     """A connection to tables that hold the sample, and the variables that lead scripts to them."""
     if request.param == "embedded 18":

@@ -3,6 +3,7 @@
 import pytest
 from pyarrow.fs import LocalFileSystem
 from records import event, listed, read_records, write_lines
+from scripts import thorough
 
 from sparkify import blocks, files
 from sparkify.shared import SharedStorage
@@ -20,7 +21,7 @@ def test_a_file_larger_than_a_block_is_read_in_several(tmp_path, monkeypatch):
     assert reject.line == 78
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 10, 50])
+@pytest.mark.parametrize("size", [1, thorough(2), thorough(3), 7, thorough(10), 50])
 @pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n\r\n"])
 def test_wherever_a_file_is_cut_each_line_is_read_once_and_keeps_its_number(
     tmp_path, monkeypatch, size, ending

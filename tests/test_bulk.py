@@ -21,7 +21,7 @@ from records import (
     write_data,
     write_lines,
 )
-from scripts import PROJECT, run
+from scripts import PROJECT, run, thorough
 
 import create_tables
 import etl
@@ -568,7 +568,7 @@ bulk.CopyLoader.finish = fail
 TERMINATE = "SELECT pg_terminate_backend(%s)"
 
 
-@pytest.mark.parametrize("filled", [False, True], ids=["empty", "filled"])
+@pytest.mark.parametrize("filled", [False, thorough(True)], ids=["empty", "filled"])
 @pytest.mark.parametrize(
     ("code", "check", "arguments", "message"),
     [

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 from distributed import Client, KilledWorker
 from remote import AWS, CREDENTIALS, PATIENCE_SECONDS, assert_is_loaded, wait_for
-from scripts import PROJECT, environment_of
+from scripts import PROJECT, environment_of, thorough
 
 import create_tables
 import sparkify.cluster
@@ -75,7 +75,7 @@ def cluster(start_cluster):
     return cluster
 
 
-@pytest.mark.parametrize("way", ["rows", "copy"])
+@pytest.mark.parametrize("way", [thorough("rows"), "copy"])
 def test_a_cluster_gives_what_one_process_gives(load, mixed_data, cluster, way):
     alone = load(mixed_data.name, "--load", way)
     assert_is_loaded(alone, mixed_data)
@@ -93,7 +93,7 @@ def test_a_cluster_reads_shared_storage(load, mixed_data, cluster, storage, buck
 def large_data(tmp_path_factory):
     """A data folder that keeps a cluster at work for a while."""
     folder = tmp_path_factory.mktemp("large")
-    command = [sys.executable, PROJECT / "data" / "generate.py", folder, "--events", "200000"]
+    command = [sys.executable, PROJECT / "data" / "generate.py", folder, "--events", "100000"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return folder
 

@@ -221,6 +221,7 @@ def test_ids_and_plays_are_unique(large, songs, events):
         assert len(set(keys)) == len(keys) > 0
 
 
+@pytest.mark.thorough
 def test_ids_stay_unique_up_to_a_million_songs():
     rng = SimpleNamespace(random=lambda: 0.0)  # the same letters for all
     ids = {generate.identifier(rng, "SO", "12A8", number, seed=5) for number in range(10**6)}

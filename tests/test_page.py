@@ -8,6 +8,7 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from scripts import PROJECT, assert_fails_in_one_line, run
+from test_docs import EXAMPLES, RUN_ELSEWHERE
 
 from sparkify import page
 from sparkify.interpreter import command
@@ -15,6 +16,11 @@ from sparkify.messages import LoadError
 
 HERE = {"SPARKIFY_PGDATA": os.environ["SPARKIFY_PGDATA"]}
 WRITTEN = "events from 2018-11-01 to 2018-11-30\n"
+
+
+def test_the_pages_show_what_is_printed():
+    [shown] = [output for _, line, output in EXAMPLES if line == RUN_ELSEWHERE]
+    assert shown == f"Wrote report.html: {WRITTEN}"
 
 
 def run_report(*arguments, **variables):

@@ -22,6 +22,7 @@ from scripts import (
     environment_of,
     run,
     script_of,
+    thorough,
 )
 
 from sparkify import __main__, clients, embedded, programs, server
@@ -367,7 +368,7 @@ def assert_works_and_stops(data, **variables):
 
 @pytest.mark.parametrize(
     "folder",
-    ["with space, comma and o'apostrophe", "ü", "/".join(["long" * 10] * 3)],
+    ["with space, comma and o'apostrophe", thorough("ü"), thorough("/".join(["long" * 10] * 3))],
     ids=["special", "umlaut", "long"],
 )
 def test_data_folder_may_have_any_path(tmp_path, folder):

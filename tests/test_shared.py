@@ -7,6 +7,7 @@ from pyarrow import ArrowException
 from pyarrow.fs import LocalFileSystem
 from records import event, read_tables, song, write_data, write_lines
 from remote import AWS, AWS_SIGNED, CREDENTIALS, KEY, Storage, assert_is_loaded
+from scripts import thorough
 
 import etl
 from sparkify import report, shared
@@ -21,7 +22,7 @@ def moved(outcome, old, new):
     return outcome._replace(rejects=[json.dumps(entry) for entry in moved_entries])
 
 
-@pytest.mark.parametrize("way", ["rows", "copy"])
+@pytest.mark.parametrize("way", [thorough("rows"), "copy"])
 def test_shared_storage_gives_what_a_local_folder_gives(load, mixed_data, storage, bucket, way):
     path = f"{bucket}/tägliche Daten/50%"
     storage.upload(mixed_data, path)

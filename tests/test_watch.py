@@ -10,6 +10,7 @@ import psycopg2
 import pytest
 from nights import correct
 from records import event, song
+from scripts import thorough
 from test_locks import Forwarder, needs_sockets
 
 import create_tables
@@ -85,7 +86,7 @@ def hasty(proxy, monkeypatch):
 # Silence
 
 
-@pytest.mark.parametrize("way", ["mute", "forget"])
+@pytest.mark.parametrize("way", ["mute", thorough("forget")])
 @pytest.mark.parametrize(
     ("loader", "moment"), [("copy", IN_COPY), ("copy", AT_COMMIT), ("rows", AT_COMMIT)]
 )

@@ -2,13 +2,14 @@
 
 from sparkify.questions.days import CAME, COVERED, IS_COVERED
 
-# A change is looked for only on a user's days with two levels, or another than the day before: the
-# index of the natural key leads to the plays of these, while to sort all plays would take four
-# times as long.
+# A change is looked for only on a user's days with two levels, among all plays, and on those with
+# another than the day before, among the plays from one day to the other: the index of the natural
+# key leads to these, while to sort all plays would take four times as long.
 LEVEL_CHANGES = """
 days AS (
     SELECT user_id,
            date_bin('1 day', start_time, '2000-01-01Z') AS day,
+           min(start_time) AS first_time,
            max(start_time) AS last_time,
            min(level) AS lowest,
            max(level) AS highest
@@ -25,21 +26,21 @@ neighbours AS (
 ),
 plays AS (
     SELECT songplays.*,
-           day,
+           first_time,
            lag(level) OVER (
-               PARTITION BY user_id, day
+               PARTITION BY user_id, first_time
                ORDER BY start_time, session_id
            ) AS previous_level
     FROM neighbours
     JOIN songplays USING (user_id)
     WHERE (lowest <> highest OR lowest <> lowest_before OR highest <> highest_before)
-      AND start_time >= COALESCE(time_before, day)
-      AND start_time < day + interval '1 day'
+      AND start_time >= COALESCE(time_before, first_time)
+      AND start_time <= CASE WHEN lowest = highest THEN first_time ELSE last_time END
 ),
 changes AS (
     SELECT *
     FROM plays
-    WHERE level <> previous_level AND start_time >= day
+    WHERE level <> previous_level AND start_time >= first_time
 )
 """
 
