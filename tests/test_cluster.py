@@ -93,7 +93,7 @@ def test_a_cluster_reads_shared_storage(load, mixed_data, cluster, storage, buck
 def large_data(tmp_path_factory):
     """A data folder that keeps a cluster at work for a while."""
     folder = tmp_path_factory.mktemp("large")
-    command = [sys.executable, PROJECT / "data" / "generate.py", folder, "--events", "100000"]
+    command = [sys.executable, PROJECT / "data" / "generate.py", folder, "--events", "200000"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return folder
 
@@ -110,6 +110,15 @@ def wait_for_progress(client):
     wait_for(is_something_done)
 
 
+def is_held_at_work(worker, client, address):
+    """Stop a worker, so that it can't be done before it is killed, and let it go on if it rests."""
+    worker.send_signal(signal.SIGSTOP)
+    work = client.processing()[address]
+    if not work:
+        worker.send_signal(signal.SIGCONT)
+    return work
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system can't hold a process")
 def test_a_worker_that_is_killed_costs_only_time(
     load, start, finish, conn, cur, large_data, cluster
@@ -121,10 +130,7 @@ def test_a_worker_that_is_killed_costs_only_time(
     with cluster.connect() as client:
         addresses = {pid: address for address, pid in client.run(os.getpid).items()}
         process = start("etl.py", large_data, "--load", "copy", "--scheduler", cluster.address)
-        wait_for_progress(client)
-        worker.send_signal(signal.SIGSTOP)  # so that it can't be done before it is killed
-        address = addresses[worker.pid]  # work or answers are lost with it
-        wait_for(lambda: client.processing()[address] or client.has_what()[address])
+        wait_for(lambda: is_held_at_work(worker, client, addresses[worker.pid]))
         worker.kill()
         assert process.poll() is None
     assert finish(process) == alone

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
+from scripts import thorough
 
 from sparkify import charts, diagram, pictures, server
 from sparkify.questions import DEFAULTS, analytics_queries
@@ -247,7 +248,9 @@ def assert_readable(fig, texts):
 
 
 @pytest.mark.parametrize("picture", PICTURES)
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize(
+    "name", ["a play", *map(thorough, ["a week and a day, names unknown", "150 days"]), "400 days"]
+)
 def test_a_picture_can_be_read_whatever_the_size(drawn, picture, name):
     fig = draw(picture, make_answers(SIZES[name]))
     if (picture, name) == ("returning_users", "a play"):  # nobody could return yet
