@@ -1,6 +1,6 @@
 """When and where users listen: by hour, weekday, day, place, gender and level."""
 
-from sparkify.questions.days import CAME, COVERED, IS_COVERED
+from sparkify.questions.days import CAME, COVERED, IS_COVERED, days_of
 
 # Plays have no status in the tables; they count as requests without error.
 key_figures = f"""
@@ -108,7 +108,7 @@ LEFT JOIN active USING (number, hour)
 ORDER BY number, hour
 """
 
-activity_by_day = """
+activity_by_day = f"""
 -- One row per day from the first play to the last, also without plays
 WITH sessions AS (
     SELECT (start_time AT TIME ZONE 'UTC')::date AS day,
@@ -118,11 +118,7 @@ WITH sessions AS (
     FROM songplays
     GROUP BY day, user_id, session_id
 ),
-days AS (
-    SELECT first_day + n AS day
-    FROM (SELECT min(day) AS first_day, max(day) AS last_day FROM sessions) AS period,
-         generate_series(0, last_day - first_day) AS n
-)
+{days_of("sessions")}
 SELECT day,
        COALESCE(sum(plays), 0)::bigint AS plays,
        count(DISTINCT user_id) AS users,

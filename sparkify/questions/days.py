@@ -36,3 +36,14 @@ came AS (
     GROUP BY user_id, day
 )
 """.strip()
+
+
+def days_of(relation):
+    """Return the CTE of all days from the first in a relation to the last, also those between."""
+    return f"""
+days AS (
+    SELECT first_day + n AS day
+    FROM (SELECT min(day) AS first_day, max(day) AS last_day FROM {relation}) AS period,
+         generate_series(0, last_day - first_day) AS n
+)
+""".strip()

@@ -1,5 +1,7 @@
 """What users do besides listening: the pages they see, and the sessions in which nothing plays."""
 
+from sparkify.questions.days import days_of
+
 # The first play is looked up for the few who submit: to group all plays by user takes far longer.
 ways_between_levels = """
 -- One row per page from which users change their level or leave, if any user has seen it
@@ -81,7 +83,7 @@ GROUP BY page, level, plays
 ORDER BY views DESC, page COLLATE "C", level COLLATE "C"
 """
 
-sessions_without_play = """
+sessions_without_play = f"""
 -- One row per day on which a session began, from the first to the last, also without sessions
 -- A session is a user's events under one session_id. Events logged out belong to the only user
 -- with that session_id; without any, they are a session of nobody known; of several users, it
@@ -118,11 +120,7 @@ counted AS (
     FROM sessions
     GROUP BY day
 ),
-days AS (
-    SELECT first_day + n AS day
-    FROM (SELECT min(day) AS first_day, max(day) AS last_day FROM counted) AS period,
-         generate_series(0, last_day - first_day) AS n
-)
+{days_of("counted")}
 SELECT day,
        COALESCE(sessions, 0) AS sessions,
        COALESCE(without_play, 0) AS without_play,

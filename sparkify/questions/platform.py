@@ -1,5 +1,7 @@
 """How the platform is doing: browsers, errors, silences, loads."""
 
+from sparkify.questions.days import days_of
+
 # The order matters: most user agents name other browsers and systems too, to be taken for them.
 plays_by_browser_and_system = """
 -- One row per browser and operating system
@@ -44,7 +46,7 @@ ORDER BY plays DESC, browser COLLATE "C", operating_system COLLATE "C"
 
 # A play has no status in the tables; a song that is played was answered with 200, so it is counted
 # as a request without error. So is a request whose status the log leaves out.
-requests_by_day = """
+requests_by_day = f"""
 -- One row per day from the first request to the last, also without requests; they have no share
 WITH requests AS (
     SELECT (start_time AT TIME ZONE 'UTC')::date AS day, count(*) AS requests, 0 AS errors
@@ -57,11 +59,7 @@ WITH requests AS (
     FROM page_views
     GROUP BY day
 ),
-days AS (
-    SELECT first_day + n AS day
-    FROM (SELECT min(day) AS first_day, max(day) AS last_day FROM requests) AS period,
-         generate_series(0, last_day - first_day) AS n
-)
+{days_of("requests")}
 SELECT day,
        COALESCE(sum(requests), 0)::bigint AS requests,
        COALESCE(sum(errors), 0)::bigint AS errors,
