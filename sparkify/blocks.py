@@ -74,7 +74,6 @@ class Block(NamedTuple):
 
     rounds: list  # of frames, or of what is encoded for COPY
     outcomes: list
-    size: int  # in bytes
     line_ends: int  # in the first file
 
 
@@ -153,7 +152,7 @@ def make_block(files, texts, errors, target=None, catalogue=None):
     encode, transform = ENCODINGS[kind], TRANSFORMS[kind]
     rounds = encode(records, target, catalogue) if target else transform(records)
     line_ends = int(np.count_nonzero(np.frombuffer(texts[0], np.uint8) == ord("\n")))
-    return Block(rounds, list(outcomes), sum(map(len, texts)), line_ends)
+    return Block(rounds, list(outcomes), line_ends)
 
 
 def count_rows(frame, pieces):

@@ -16,7 +16,7 @@ import time
 import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_READ, TRANSACTION_STATUS_ACTIVE
 
-from sparkify import server
+from sparkify import interrupts, server
 from sparkify.load import CommitLost
 from sparkify.messages import LoadError, ServerError
 
@@ -141,11 +141,10 @@ class Watch:
 
     def hang_up(self):
         """End the connection, so that whoever waits for an answer is told that it's lost."""
-        with self.lock, contextlib.suppress(psycopg2.Error, OSError):
+        with self.lock:
             if not self.over.is_set():
                 self.verdict = f"the server has not answered for {QUIET_SECONDS} s"
-                with socket_of(self.conn) as end:
-                    end.shutdown(socket.SHUT_RDWR)
+                interrupts.hang_up(self.conn)
 
 
 @contextlib.contextmanager

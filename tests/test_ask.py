@@ -16,7 +16,6 @@ import pytest
 from records import event, load_data, song, write_data
 from scripts import PROJECT, assert_fails_in_one_line, environment_of, run, script_of
 
-import create_tables
 from sparkify import answers, ask
 from sparkify.interpreter import command
 from sparkify.questions import analytics_queries
@@ -49,20 +48,10 @@ def assert_wrong_in_one_line(result, *words):
     assert result.stderr.count("\n") == 1
 
 
-@pytest.fixture(scope="module")
-def sample(server):
-    """A cursor on tables that hold the sample."""
-    cur, conn = create_tables.create_database()
-    with contextlib.closing(conn):
-        load_data(cur, conn)
-        yield cur
-
-
-def fetch_rows(cur, question, **parameters):
-    cur.execute(analytics_queries[question], parameters or None)
-    rows = cur.fetchall()
-    cur.connection.commit()
-    return [column.name for column in cur.description], rows
+def fetch_rows(conn, question, **parameters):
+    with conn, conn.cursor() as cur:
+        cur.execute(analytics_queries[question], parameters or None)
+        return [column.name for column in cur.description], cur.fetchall()
 
 
 def run_on_terminal(columns, *arguments):

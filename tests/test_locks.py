@@ -163,7 +163,11 @@ class Forwarder:
                 self.sockets += [client, server]
                 server.connect(self.target)
                 for pair in ((client, server), (server, client)):
-                    threading.Thread(target=pump, args=pair, daemon=True).start()
+                    threading.Thread(target=self.carry, args=[*pair, client], daemon=True).start()
+
+    def carry(self, source, target, client):
+        """Carry bytes one way of a client's connection."""
+        pump(source, target)
 
     def cut(self):
         for end in self.sockets:

@@ -71,7 +71,7 @@ def clock(monkeypatch):
 def test_the_line_says_phase_time_and_share(clock):
     file = File("log", "a.json", 192_000)
     shown = progress.Progress([file, file])
-    blocks = shown.watch([Block([], [Outcome(file, records=400)], 192_000, 400)] * 2)
+    blocks = shown.watch([Block([], [Outcome(file, records=400)], 400)] * 2)
     next(blocks)
     assert shown.describe() == "loading logs        0:00   0%"
     clock[0] += 10
@@ -80,7 +80,7 @@ def test_the_line_says_phase_time_and_share(clock):
     assert shown.describe() == "loading logs        0:10 of ~0:20  50%"
     clock[0] += 12
     assert shown.describe() == "loading logs        0:22 of ~0:22  50%"
-    assert list(blocks) == [Block([], [Outcome(file, records=400)], 192_000, 400)]
+    assert list(blocks) == [Block([], [Outcome(file, records=400)], 400)]
     shown.phase(progress.COUNTING)
     assert shown.describe() == "counting rows       0:22 of ~0:22  99%"
     shown.phase("a phase that no plan has", 2, 3)

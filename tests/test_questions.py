@@ -136,9 +136,14 @@ def read_event(record):
 
 @pytest.fixture(scope="module", params=["sample", "odd"])
 def loaded(request, server, tmp_path_factory):
+    with load_kind(request.param, make_odd_data, tmp_path_factory) as loaded:
+        yield loaded
+
+
+@contextlib.contextmanager
+def load_kind(kind, make_data, folders):
     """The data as read in plain Python, and a connection to tables that hold them."""
-    is_sample = request.param == "sample"
-    folder = storage.DATA if is_sample else make_odd_data(tmp_path_factory.mktemp("odd"))
+    folder = storage.DATA if kind == "sample" else make_data(folders.mktemp(kind))
     cur, conn = create_tables.create_database()
     with contextlib.closing(conn):
         load_data(cur, conn, folder)

@@ -3,7 +3,6 @@
 The sample has no page to cancel on, nor do its users share session numbers: the odd data does.
 """
 
-import contextlib
 import random
 import statistics
 from datetime import UTC, datetime, timedelta
@@ -24,13 +23,12 @@ from test_questions import (
     group,
     half_up,
     is_whole,
+    load_kind,
     read_data,
     rounded,
     users,
 )
 
-import create_tables
-from sparkify import storage
 from sparkify.questions import analytics_queries
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -124,13 +122,8 @@ def make_deliberate_visits():
 
 @pytest.fixture(scope="module", params=["sample", "odd"])
 def loaded(request, server, tmp_path_factory):
-    """The data as read in plain Python, and a connection to tables that hold them."""
-    is_sample = request.param == "sample"
-    folder = storage.DATA if is_sample else make_odd_data(tmp_path_factory.mktemp("odd"))
-    cur, conn = create_tables.create_database()
-    with contextlib.closing(conn):
-        load_data(cur, conn, folder)
-        yield read_data(folder), conn
+    with load_kind(request.param, make_odd_data, tmp_path_factory) as loaded:
+        yield loaded
 
 
 ask = test_questions.ask  # of what is loaded here

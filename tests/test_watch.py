@@ -4,7 +4,6 @@ import contextlib
 import json
 import socket
 import sys
-import threading
 
 import psycopg2
 import pytest
@@ -31,16 +30,6 @@ class Proxy(Forwarder):
 
     def fail(self, way, *awaited):
         self.way, self.awaited = way, list(awaited)
-
-    def accept(self, listener):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                server = socket.socket(socket.AF_UNIX)
-                self.sockets += [client, server]
-                server.connect(self.target)
-                for pair in ((client, server), (server, client)):
-                    threading.Thread(target=self.carry, args=[*pair, client], daemon=True).start()
 
     def carry(self, source, target, client):
         with contextlib.suppress(OSError):
