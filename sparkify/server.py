@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
@@ -22,6 +22,7 @@ from psycopg2.extensions import parse_dsn
 from sparkify import embedded, interrupts
 from sparkify.interpreter import command
 from sparkify.messages import LoadError, ServerError, one_line, script_name
+from sparkify.patience import await_answer
 
 DATABASE = "sparkifydb"
 # The user's name and password end at the only @, and hold no / that isn't percent-encoded.
@@ -59,21 +60,13 @@ def connect(dbname=None):
         parameters["dbname"] = dbname
     os.environ["PGTZ"] = TIME_ZONE
     try:
-        conn = connect_in_thread(parameters)
+        # Python waits, where a signal ends the wait; libpq itself gives up after a while.
+        conn = await_answer(partial(psycopg2.connect, **parameters), check=lambda waited: None)
     except (psycopg2.Error, UnicodeError) as error:
         raise explain(error, parameters) from None
     interrupts.connections.add(conn)
     have_death_noticed(conn)
     return conn
-
-
-def connect_in_thread(parameters):
-    """Return a psycopg2 connection. It is waited for in Python, where a signal ends the wait."""
-    executor = ThreadPoolExecutor(1)
-    try:
-        return executor.submit(psycopg2.connect, **parameters).result()
-    finally:
-        executor.shutdown(wait=False)
 
 
 def have_death_noticed(conn):
