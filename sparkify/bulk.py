@@ -56,9 +56,21 @@ PLANS = {
 def load_copy(cur, conn, files, read, tallies, progress=SILENT):
     """Load Files, whose Blocks `read` yields, commit and return row counts. Raises LoadError.
 
-    Rows are counted before the commit: the first to read a row after it marks that row, on disk, as
-    committed (its hint bits: https://wiki.postgresql.org/wiki/Hint_Bits).
+    A large file that turns out to be unreadable when a part of it is in the tables has all be
+    taken back and loaded anew, without it.
     """
+    while True:
+        try:
+            return copy_files(cur, conn, files, read, tallies, progress)
+        except UnreadableFile as error:
+            files = [file for file in files if file.uri != error.args[0].filename]
+            progress.start_over()
+            for tally in tallies.values():
+                tally.reject_file.start_over()
+
+
+def copy_files(cur, conn, files, read, tallies, progress):
+    """Load Files in a transaction and return row counts. Raises LoadError, UnreadableFile."""
     try:
         with transaction(conn), interrupts.leaving("nothing was loaded, run it again"):
             loader = CopyLoader(cur, progress)
@@ -108,36 +120,32 @@ def copy_blocks(loader, blocks, tallies):
     """
     started = time.monotonic()
     outcomes = {}
-    loader.set_savepoint()
-    try:
-        for block in blocks:
-            kind = block.outcomes[0].file.kind
-            leave_out_unreadable(block, tallies[kind])
-            for tables in block.rounds:
-                loader.load[kind](*tables)
-            for outcome in block.outcomes:
-                tallies[kind].keep_rejects(outcome)
-            add_outcomes(outcomes, block)
-    except UnreadableFile as error:
-        loader.undo()
-        tallies[kind].reject_file.drop()
-        tallies[kind].leave_out(*error.args)
-        outcomes = {}
+    for block in blocks:
+        kind = block.outcomes[0].file.kind
+        if not is_readable(block, tallies[kind]):
+            break  # there is no use in the file's other parts
+        for tables in block.rounds:
+            loader.load[kind](*tables)
+        for outcome in block.outcomes:
+            tallies[kind].keep_rejects(outcome)
+        add_outcomes(outcomes, block)
     tallies[kind].reject_file.enter()
     for outcome in outcomes.values():
         outcome.seconds = (time.monotonic() - started) / len(outcomes)
     return list(outcomes.values())
 
 
-def leave_out_unreadable(block, tally):
-    """Report the files of a Block that could not be read.
+def is_readable(block, tally):
+    """Report the files of a Block that could not be read, and tell whether there are others.
 
-    If it is a part of a file, UnreadableFile is raised: the other parts must not be loaded either.
+    Raises UnreadableFile where a part of one of them is in the tables.
     """
-    for error in (outcome.error for outcome in block.outcomes if outcome.error):
-        if len(block.outcomes) == 1:
-            raise UnreadableFile(error)
+    errors = [outcome.error for outcome in block.outcomes if outcome.error]
+    for error in errors:
         tally.leave_out(error)
+    if errors and block.outcomes[0].file.start:
+        raise UnreadableFile(errors[0])
+    return len(errors) < len(block.outcomes)
 
 
 def add_outcomes(outcomes, block):
@@ -185,14 +193,6 @@ class CopyLoader:
         self.next_id = fetch_value(cur, staging.next_songplay_select) if self.restoring else None
         for query in staging.staging_table_queries:
             cur.execute(query)
-
-    def set_savepoint(self):
-        self.cur.execute(savepoint_set)
-
-    def undo(self):
-        """Take back what was loaded since the savepoint."""
-        self.cur.execute(savepoint_rollback)
-        self.moments = NO_MOMENTS
 
     def load_songs(self, artists, songs):
         """Upsert artists and songs, and match plays anew where that renamed a song."""

@@ -24,6 +24,11 @@ SELECT NOT EXISTS (SELECT FROM songplays)
    AND NOT EXISTS (SELECT FROM page_views)
 """
 
+# Into a table that was emptied in the same transaction, COPY can enter rows as visible to all, so
+# that keys and questions needn't look who wrote them, nor, where an index will do, at the rows
+# (FREEZE in https://www.postgresql.org/docs/current/sql-copy.html).
+fact_tables_truncate = f"TRUNCATE {', '.join(FACT_TABLES)}"
+
 tables_lock = """
 LOCK TABLE songplays, users, songs, artists, time, unmatched_songplays, page_views
 IN ACCESS EXCLUSIVE MODE NOWAIT
@@ -63,7 +68,8 @@ FROM definitions
 ORDER BY place, restore
 """
 
-# Whether a key or index has something that its definition doesn't tell, and that would be lost.
+# Whether a key or index has something that its definition doesn't tell, and that would be lost, or
+# is one of a partitioned table, which COPY can't freeze.
 marked_indexes_select = """
 SELECT EXISTS (
     SELECT FROM pg_index
@@ -71,7 +77,8 @@ SELECT EXISTS (
     LEFT JOIN pg_constraint ON pg_constraint.conindid = pg_index.indexrelid
     WHERE indrelid = ANY(%s::regclass[])
       AND (
-          indisreplident
+          relkind <> 'i'
+          OR indisreplident
           OR indisclustered
           OR reltablespace <> 0
           OR obj_description(indexrelid, 'pg_class') IS NOT NULL
@@ -162,6 +169,7 @@ def drop_constraints_of_locked_tables(cur):
         cur.execute(savepoint_rollback)
         return []
     restoring = drop_keys(cur, FACT_TABLES, STAR_SCHEMA)
+    cur.execute(fact_tables_truncate)
     cur.execute(lock_timeout_reset)
     return restoring
 

@@ -58,6 +58,9 @@ class Progress:
             self.loaded = loaded + size
             self.move(0)
 
+    def start_over(self):
+        self.loaded = 0
+
     def move(self, lines):
         """Take note that so many more lines of the Block are loaded."""
         self.loaded += lines * self.line_size

@@ -40,8 +40,12 @@ class RejectFile:
         with self.naming_file():
             self.kept.writelines(map(format_entry, rejects))
 
+    def start_over(self):
+        """Forget what is kept, and take what was entered for an earlier run's."""
+        self.drop()
+        self.digests = None
+
     def drop(self):
-        """Forget what is kept."""
         self.kept.seek(0)
         self.kept.truncate()
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from tqdm import tqdm
@@ -49,19 +49,25 @@ class Tally:
     log: Log
     files: int = 0
     unchanged: int = 0
-    unreadable: int = 0
     records: int = 0
     page_views: int = 0
     rejected: int = 0
+    left_out: set = field(default_factory=set)
+
+    @property
+    def unreadable(self):
+        return len(self.left_out)
 
     def leave_out(self, error):
-        """Report a file or folder that can't be read. Raises LoadError if strict."""
+        """Report, once, a file or folder that can't be read. Raises LoadError if strict."""
         message = f"can't read {error.filename}: {error.strerror}"
         if self.strict:
             raise LoadError(message)
+        if error.filename in self.left_out:
+            return
+        self.left_out.add(error.filename)
         tqdm.write(f"etl.py: {message}", file=sys.stderr)
         self.log.note("file", uri=error.filename, status="unreadable", error=error.strerror)
-        self.unreadable += 1
 
     def keep_rejects(self, outcome):
         """Keep lines that can't be loaded. Raises LoadError if strict, or if it can't be done."""

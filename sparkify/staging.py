@@ -72,20 +72,20 @@ page_view_table_copy = """
 COPY page_views (
     start_time, user_id, session_id, item_in_session, page, method, status, auth, level, location,
     user_agent
-) FROM STDIN (FORMAT binary)
+) FROM STDIN (FORMAT binary, FREEZE)
 """
 page_view_staging_copy = "COPY staged_page_views FROM STDIN (FORMAT binary)"
 file_staging_copy = "COPY staged_files FROM STDIN (FORMAT binary)"
 time_table_copy = """
-COPY time (start_time, hour, day, week, month, year, weekday) FROM STDIN (FORMAT binary)
+COPY time (start_time, hour, day, week, month, year, weekday) FROM STDIN (FORMAT binary, FREEZE)
 """
 songplay_table_copy = """
 COPY songplays (
     start_time, user_id, level, session_id, location, user_agent, song_id, artist_id, songplay_id
-) FROM STDIN (FORMAT binary)
+) FROM STDIN (FORMAT binary, FREEZE)
 """
 unmatched_songplay_table_copy = """
-COPY unmatched_songplays (title, artist, duration, songplay_id) FROM STDIN (FORMAT binary)
+COPY unmatched_songplays (title, artist, duration, songplay_id) FROM STDIN (FORMAT binary, FREEZE)
 """
 
 artist_merge = f"""

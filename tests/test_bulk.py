@@ -336,6 +336,13 @@ ADDITIONS = {
         {OWN_TABLE} PARTITION BY LIST (note);
         CREATE TABLE mine.some PARTITION OF mine.favourites FOR VALUES IN ('a')
     """,
+    "moments in partitions": """
+        ALTER TABLE songplays DROP CONSTRAINT songplays_start_time_fkey;
+        ALTER TABLE time SET SCHEMA mine;
+        CREATE TABLE public.time (LIKE mine.time INCLUDING ALL) PARTITION BY RANGE (start_time);
+        CREATE TABLE mine.moments PARTITION OF public.time DEFAULT;
+        ALTER TABLE songplays ADD FOREIGN KEY (start_time) REFERENCES public.time
+    """,
     "a view": """
         CREATE VIEW mine.levels AS SELECT songplay_id, level FROM songplays GROUP BY songplay_id
     """,
@@ -375,6 +382,16 @@ def test_keys_and_indexes_are_in_force_afterwards(conn, cur, tmp_path):
         with pytest.raises(psycopg2.IntegrityError):
             cur.execute(statement)
         conn.rollback()
+
+
+def test_rows_are_visible_to_all_so_that_indexes_alone_can_answer(conn, cur, tmp_path):
+    events = [event(), event(ts=1, song="Other"), event(page="Home")]
+    load_folder(cur, conn, write_data(tmp_path, [song()], events))
+    cur.execute(
+        "SELECT relname FROM pg_class WHERE relname = ANY(%s) AND relallvisible > 0",
+        (constraints.FACT_TABLES,),
+    )
+    assert {name for (name,) in cur} == set(constraints.FACT_TABLES)
 
 
 def test_numbers_of_plays_begin_at_1_and_go_on(conn, cur, tmp_path):
@@ -719,6 +736,23 @@ def test_the_bad_lines_of_a_torn_file_are_not_set_aside(
     tallies = assert_leaves_out(cur, conn, capsys, small, path, loader, rejects)
     assert [json.loads(line)["text"] for line in rejects.read_text().splitlines()] == ["worse"]
     assert tallies["log"].rejected == 1
+
+
+def test_what_was_loaded_before_a_torn_file_is_told_and_set_aside_once(
+    conn, cur, small, torn, capsys, tmp_path, loader
+):
+    logs = small / "log_data"
+    write_lines(logs / "e.json", ["bad"])
+    write_lines(logs / "g torn.json", large())
+    write_lines(logs / "z.json", ["worse"])
+    found = [listed("log", path) for path in sorted(logs.iterdir())]
+    found.insert(0, files.File("log", str(logs / "missing.json"), 1))
+    rejects = tmp_path / "rejected.jsonl"
+    tallies = make_tallies(["log"], rejects)
+    LOAD[loader](cur, conn, found, tallies)
+    assert len(capsys.readouterr().err.splitlines()) == tallies["log"].unreadable == 2
+    assert len(rejects.read_text().splitlines()) == tallies["log"].rejected == 2
+    assert tallies["log"].files == 4
 
 
 def test_small_files_that_cannot_be_read_are_left_out_of_their_block(
