@@ -28,7 +28,7 @@ import psycopg2
 
 from sparkify import deferred, rejects, report, server, watch
 from sparkify.arguments import FAILED, SET_ASIDE, WRONG_ARGUMENTS, parse_arguments
-from sparkify.files import UnreadableFile, list_files, select_new
+from sparkify.files import File, UnreadableFile, list_files, select_new
 from sparkify.load import (
     add_song_ids,
     commit,
@@ -233,8 +233,10 @@ def retry(cur, conn, path, log):
     path = Path(path).resolve()
     entries = rejects.read_rejects(path)
     report.say_retrying(log, entries, path, server.target(conn))
-    files = deferred.blocks.read_entries(entries)
-    outcomes = [PROCESS[kind](cur, uri, rows) for (kind, uri), rows in files]
+    lines = [File(kind, uri, len(text)) for kind, uri, _, text in entries]
+    with Progress(lines, log.say) as progress:
+        files = deferred.blocks.read_entries(entries, progress.watch)
+        outcomes = [PROCESS[kind](cur, uri, rows, progress.move) for (kind, uri), rows in files]
     commit(conn)
     still_bad = [reject for outcome in outcomes for reject in outcome.rejects]
     rejects.replace_rejects(path, still_bad)

@@ -252,9 +252,12 @@ def read_file(filepath, kind):
     return rows
 
 
-def read_entries(entries):
-    """Yield what split_files does, of lines set aside, given as (kind, file, line, text)."""
-    return split_files(make_entry_blocks(entries))
+def read_entries(entries, watch=iter):
+    """Yield what split_files does, of lines set aside, given as (kind, file, line, text).
+
+    `watch` is given the Blocks on their way.
+    """
+    return split_files(watch(make_entry_blocks(entries)))
 
 
 def make_entry_blocks(entries):

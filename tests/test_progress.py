@@ -60,6 +60,13 @@ def test_row_by_row_it_moves_by_lines(night, data, monkeypatch):
     assert sum(moves) == 2 + 5 + 2500
 
 
+def test_a_retry_tells_how_far_it_is_as_well(night, data, rejects, seen):
+    seen.clear()
+    assert night("--retry", rejects)[0] == 3
+    assert [text for text, _ in seen] == LOADING
+    assert 0 == seen[0][1] < seen[1][1] < 1
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """A clock that is set by hand: a list of one number."""
