@@ -172,7 +172,7 @@ def main():
     parser.parse_args()
     try:
         cur, conn = create_database()
-        with contextlib.closing(conn), watch.watching(conn):
+        with contextlib.closing(conn), watch.watching(conn, naming=False):
             reset_tables(cur, conn)
             print(f"Created {', '.join(table_names)} and the view listening in {target()}.")
     except ServerError as error:

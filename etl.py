@@ -39,7 +39,7 @@ from sparkify.load import (
     rematched_plays,
     transaction,
 )
-from sparkify.locks import load_lock_select, naming_blockers, session_lock_select, wait_for_turn
+from sparkify.locks import load_lock_select, session_lock_select, wait_for_turn
 from sparkify.messages import LoadError, ServerError, WrongArguments, one_line
 from sparkify.progress import COUNTING, SILENT, Progress
 from sparkify.storage import find_storage, folder_of
@@ -146,10 +146,9 @@ def main():
             cur = conn.cursor()
             wait_for_turn(cur, session_lock_select, patient=not arguments.no_wait)
             conn.commit()
-            with naming_blockers(conn, server.connect):
-                if arguments.retry:
-                    return retry(cur, conn, arguments.retry, log)
-                return run(cur, conn, storage, root, arguments, log)
+            if arguments.retry:
+                return retry(cur, conn, arguments.retry, log)
+            return run(cur, conn, storage, root, arguments, log)
     except EXPECTED as error:
         status, why = explain(error)
         report.say_failed(log, status, why, time.monotonic() - started)

@@ -1,16 +1,11 @@
 """Who waits for whom: loads and resets take turns; both wait for those who use the tables."""
 
 import sys
-import threading
 import time
-from contextlib import ExitStack, closing, contextmanager, suppress
 
-import psycopg2
-from psycopg2.extensions import TRANSACTION_STATUS_ACTIVE
 from tqdm import tqdm
 
 from sparkify.interpreter import command
-from sparkify.interrupts import Interrupted
 from sparkify.messages import ServerError, script_name
 
 PATIENCE_SECONDS = 1  # to wait for another session before saying so
@@ -50,12 +45,6 @@ WHERE pg_locks.granted
   AND pg_locks.pid <> pg_backend_pid()
   AND pg_stat_activity.datname = current_database()
   AND pg_class.relname = ANY(%s)
-ORDER BY pg_stat_activity.pid
-"""
-blockers_select = f"""
-{session_columns}
-FROM unnest(pg_blocking_pids(%s)) AS blocker (pid)
-JOIN pg_stat_activity USING (pid)
 ORDER BY pg_stat_activity.pid
 """
 
@@ -118,44 +107,3 @@ def remedy_for(sessions):
     calls = ", ".join(f"pg_terminate_backend({pid})" for pid, *_ in sessions)
     end = command(f'-m sparkify psql -c "SELECT {calls}"')
     return f"let it commit or close it, or end it with {end}"
-
-
-# While a statement waits for them
-
-
-@contextmanager
-def naming_blockers(conn, connect):
-    """Say, while the block runs, which sessions keep a statement of the connection waiting.
-
-    That takes a second connection, which is made by `connect` once a statement takes long.
-    """
-    done = threading.Event()
-    thread = threading.Thread(target=name_blockers, args=(conn, connect, done), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join(PATIENCE_SECONDS)
-
-
-def name_blockers(conn, connect, done):
-    """Name each session that keeps the connection waiting, once, until `done` is set."""
-    named = set()
-    with suppress(ServerError, psycopg2.Error, Interrupted), ExitStack() as stack:
-        observer = None
-        while not done.wait(PATIENCE_SECONDS):
-            if conn.info.transaction_status == TRANSACTION_STATUS_ACTIVE:
-                observer = observer or stack.enter_context(closing(connect()))
-                blockers = fetch_blockers(observer, conn.info.backend_pid)
-                new = [session for session in blockers if session[0] not in named]
-                named.update(pid for pid, *_ in new)
-                if new:
-                    say(f"waiting for {name_sessions(new)}; {remedy_for(new)}")
-
-
-def fetch_blockers(observer, pid):
-    """Return the sessions that a server process waits for."""
-    with observer, observer.cursor() as cur:
-        cur.execute(blockers_select, (pid,))
-        return cur.fetchall()

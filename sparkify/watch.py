@@ -1,12 +1,11 @@
-"""A connection in use: one that is lost is told of, and one that never answers again is given up.
+"""A connection in use: who keeps it waiting is named, a server that is silent is given up.
 
-TCP finds out by itself that nobody is there any more (see server.KEEPALIVES), but not behind a
-proxy, which confirms whatever it is sent. So while a statement lasts, a thread asks the server now
-and then, on a connection of its own, what it is doing. A server that is slow says so.
+While a statement lasts, a thread asks the server now and then, on a connection of its own, what it
+is doing. One that is slow says so. That nobody is there any more, TCP finds out by itself (see
+server.KEEPALIVES), but not behind a proxy, which confirms whatever it is sent.
 """
 
 import contextlib
-import itertools
 import re
 import select
 import socket
@@ -17,14 +16,15 @@ import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_READ, TRANSACTION_STATUS_ACTIVE
 
 from sparkify import interrupts, server
-from sparkify.load import CommitLost
+from sparkify.load import CommitLost, fetch_value
+from sparkify.locks import name_sessions, remedy_for, say, session_columns
 from sparkify.messages import LoadError, ServerError
 
 LOOK_SECONDS = 1  # between two looks at whether a statement is running
-LOOKS = 10  # between two questions to the server
-ANSWER_SECONDS = 10  # for it to answer
+ANSWER_SECONDS = 10  # for the server to answer
 QUIET_SECONDS = 60  # without a sign of life, after which it is given up
 
+pid_select = "SELECT pg_backend_pid()"
 # What the server does for a session. Where it waits for its client, only the rest can change.
 session_select = """
 SELECT pg_stat_activity.wait_event = 'ClientRead',
@@ -34,6 +34,12 @@ SELECT pg_stat_activity.wait_event = 'ClientRead',
 FROM pg_stat_activity
 LEFT JOIN pg_stat_progress_copy USING (pid)
 WHERE pg_stat_activity.pid = %s
+"""
+blockers_select = f"""
+{session_columns}
+FROM unnest(pg_blocking_pids(%s)) AS blocker (pid)
+JOIN pg_stat_activity USING (pid)
+ORDER BY pg_stat_activity.pid
 """
 # The server's own end is to find out as well, and let go of the lock: the next run waits for it.
 keepalives_set = """
@@ -47,9 +53,12 @@ SILENT = "timeout|timed out|unreachable|No route"
 
 
 @contextlib.contextmanager
-def watching(conn):
-    """Raise the loss of a connection as a ServerError: which server, what happened, the remedy."""
-    place, watch = server.target(conn), Watch(conn)
+def watching(conn, naming=True):
+    """Raise the loss of a connection as a ServerError: which server, what happened, the remedy.
+
+    Meanwhile, if `naming`, say which sessions keep a statement waiting.
+    """
+    place, watch = server.target(conn), Watch(conn, naming)
     try:
         with watch.at_work():
             yield
@@ -70,54 +79,55 @@ def describe_loss(error, place, verdict):
 
 
 class Watch:
-    """A thread that watches a connection, and hangs up if the server gives no sign of life."""
+    """A thread that watches a connection: over TCP, it hangs up if there is no sign of life."""
 
-    def __init__(self, conn):
-        self.conn, self.pid = conn, conn.info.backend_pid
-        self.parameters = second_parameters(conn)
+    def __init__(self, conn, naming=True):
+        self.conn, self.naming, self.named = conn, naming, set()
+        self.parameters, self.is_remote = second_parameters(conn)
         self.lock = threading.Lock()  # whoever holds it may use the connection
         self.over = threading.Event()
-        self.seen = self.verdict = None
+        self.pid = self.observer = self.seen = self.verdict = None
 
     @contextlib.contextmanager
     def at_work(self):
-        """Watch during a block; not where the server is on this machine, behind a Unix socket."""
-        if self.parameters:
-            self.take_over()
-            threading.Thread(target=self.watch, daemon=True).start()
+        """Watch during a block."""
+        self.take_over()
+        thread = threading.Thread(target=self.watch, daemon=True)
+        thread.start()
         try:
             yield
         finally:
             with self.lock:
                 self.over.set()
+            thread.join(LOOK_SECONDS)
 
     def take_over(self):
         """Have the server probe its end, too, and lift our own time limit unless the user set it.
 
         A server that reads nothing for a while, in mid-COPY, would exceed it, and isn't dead.
         """
+        self.conn.autocommit = True
         with self.conn.cursor() as cur:
-            cur.execute(keepalives_set)
-        self.conn.commit()
+            self.pid = fetch_value(cur, pid_select)
+            if self.is_remote:
+                cur.execute(keepalives_set)
+        self.conn.autocommit = False
         is_ours = "tcp_user_timeout" not in server.named_parameters()
-        if is_ours and hasattr(socket, "TCP_USER_TIMEOUT"):
+        if self.is_remote and is_ours and hasattr(socket, "TCP_USER_TIMEOUT"):
             with socket_of(self.conn) as end:
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)
 
     def watch(self):
         quiet = 0  # seconds
-        for look in itertools.count(1):
-            if self.over.wait(LOOK_SECONDS):
-                return
-            if not self.is_busy():
+        while not self.over.wait(LOOK_SECONDS) and quiet < QUIET_SECONDS:
+            started = time.monotonic()
+            if not self.is_busy() or self.is_alive():
                 quiet = 0
-            elif look % LOOKS == 0:
-                started = time.monotonic()
-                alive = self.is_alive()
+            elif self.is_remote:
                 asking = min(time.monotonic() - started, ANSWER_SECONDS)  # unless we were stopped
-                quiet = 0 if alive else quiet + LOOKS * LOOK_SECONDS + asking
-            if quiet >= QUIET_SECONDS:
-                return self.hang_up()
+                quiet += LOOK_SECONDS + asking
+        self.hang_up()
+        self.close_observer()
 
     def is_busy(self):
         """Tell whether a statement has been sent whose answer is not there yet."""
@@ -131,13 +141,42 @@ class Watch:
         None are silence, and a session that waits for us, who wait for it, where nothing changes.
         """
         try:
-            session = ask(self.parameters, session_select, [self.pid])
+            session = self.ask(session_select, self.pid)
+            if self.naming:
+                self.name_blockers()
         except TimeoutError:
             return False
         except psycopg2.Error as error:
             return re.search(SILENT, str(error)) is None
         before, self.seen = self.seen, session
-        return not session or not session[0] or session != before
+        return session != before or not session or not session[0][0]
+
+    def name_blockers(self):
+        """Name each session that keeps the connection waiting, once."""
+        new = [who for who in self.ask(blockers_select, self.pid) if who[0] not in self.named]
+        self.named.update(pid for pid, *_ in new)
+        if new:
+            say(f"waiting for {name_sessions(new)}; {remedy_for(new)}")
+
+    def ask(self, query, *values):
+        """Return what a query selects on a connection of our own. Raises TimeoutError."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        try:
+            if self.observer is None:
+                self.observer = psycopg2.connect(**self.parameters, async_=True)
+                wait(self.observer, deadline)
+            with self.observer.cursor() as cur:
+                cur.execute(query, values)
+                wait(self.observer, deadline)
+                return cur.fetchall()
+        except (TimeoutError, psycopg2.Error):
+            self.close_observer()
+            raise
+
+    def close_observer(self):
+        if self.observer is not None:
+            self.observer.close()
+        self.observer = None
 
     def hang_up(self):
         """End the connection, so that whoever waits for an answer is told that it's lost."""
@@ -158,28 +197,17 @@ def socket_of(conn):
 
 
 def second_parameters(conn):
-    """Return parameters for another connection to the same address; None for a Unix socket.
+    """Return parameters for another connection to the same address, and whether that is TCP's.
 
     With the address, no name must be looked up, which may take long where there's no network.
     """
     with socket_of(conn) as end:
         address = end.getpeername()
-    if not isinstance(address, tuple):
-        return None
+    is_remote = isinstance(address, tuple)
     info = conn.info
-    named = {"host": info.host, "hostaddr": address[0], "port": info.port}
-    return info.dsn_parameters | named | ({"password": info.password} if info.password else {})
-
-
-def ask(parameters, query, values):
-    """Return the row that a query selects, on a connection of its own. Raises TimeoutError."""
-    deadline = time.monotonic() + ANSWER_SECONDS
-    with contextlib.closing(psycopg2.connect(**parameters, async_=True)) as conn:
-        wait(conn, deadline)
-        with conn.cursor() as cur:
-            cur.execute(query, values)
-            wait(conn, deadline)
-            return cur.fetchone()
+    named = {"host": info.host, "port": info.port, "password": info.password}
+    named |= {"hostaddr": address[0]} if is_remote else {}
+    return info.dsn_parameters | named, is_remote
 
 
 def wait(conn, deadline):

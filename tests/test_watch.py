@@ -65,11 +65,10 @@ def proxy(conn, monkeypatch):
 @pytest.fixture
 def hasty(proxy, monkeypatch):
     """Have the server be asked all the time and given up soon, once the proxy has failed."""
-    ask = watch.ask
-    monkeypatch.setattr(watch, "ask", lambda *args: ask(*args) if proxy.mute else None)
+    ask = watch.Watch.ask
+    monkeypatch.setattr(watch.Watch, "ask", lambda *args: ask(*args) if proxy.mute else [])
     for name, value in (("LOOK", 0.01), ("ANSWER", 0.2), ("QUIET", 0.5)):
         monkeypatch.setattr(watch, f"{name}_SECONDS", value)
-    monkeypatch.setattr(watch, "LOOKS", 1)
 
 
 # Silence
@@ -107,22 +106,26 @@ def test_a_server_that_is_silent_from_the_start_is_given_up(night, data, proxy, 
 
 
 def test_a_server_that_is_slow_is_not_given_up(night, data, proxy, conn, cur, tables, monkeypatch):
-    ask, signs = watch.ask, []
+    ask, signs = watch.Watch.ask, []
 
-    def ask_until_the_lock_is_free(*args):
-        session = ask(*args)
-        if session is None or session[0]:
-            return None
-        signs.append(session)
-        if len(signs) == 5:
-            conn.rollback()
-        return session
+    def ask_until_the_lock_is_free(self, query, *values):
+        rows = ask(self, query, *values)
+        if query == watch.session_select and rows and rows[0][0]:
+            return []
+        if rows and query == watch.blockers_select:
+            signs.append(rows)
+            if len(signs) == 5:
+                conn.rollback()
+        return rows
 
-    monkeypatch.setattr(watch, "ask", ask_until_the_lock_is_free)
-    for name, value in (("LOOK_SECONDS", 0.01), ("LOOKS", 1), ("QUIET_SECONDS", 1e-9)):
-        monkeypatch.setattr(watch, name, value)
+    monkeypatch.setattr(watch.Watch, "ask", ask_until_the_lock_is_free)
+    for name, value in (("LOOK", 0.01), ("QUIET", 1e-9)):
+        monkeypatch.setattr(watch, f"{name}_SECONDS", value)
+    monkeypatch.setenv("PGOPTIONS", "-c lock_timeout=60s")  # should nobody ask
     cur.execute("LOCK TABLE users IN SHARE MODE")
-    assert night(data)[::2] == (0, [])
+    status, _, [said] = night(data)
+    assert status == 0
+    assert said.startswith(f"etl.py: waiting for session {conn.info.backend_pid} ")
     assert len(tables()["songplays"]) == 4
     assert len(signs) >= 5
 
@@ -130,11 +133,11 @@ def test_a_server_that_is_slow_is_not_given_up(night, data, proxy, conn, cur, ta
 def test_a_server_that_refuses_to_tell_is_not_given_up(proxy, monkeypatch):
     with contextlib.closing(server.connect()) as conn:
         watched = watch.Watch(conn)
-        watched.parameters["dbname"] = "none"
-        assert watched.is_alive()
-        watched.parameters |= {"dbname": "sparkifydb", "port": 1}
-        assert watched.is_alive()
-        watched.parameters = watch.second_parameters(conn)
+        watched.take_over()
+        for refusal in ({"dbname": "none"}, {"port": 1}):
+            watched.parameters = watch.second_parameters(conn)[0] | refusal
+            assert watched.is_alive()
+        watched.parameters = watch.second_parameters(conn)[0]
         assert watched.is_alive()  # it waits for us, as it has since then
         assert not watched.is_alive()
 
@@ -224,8 +227,19 @@ def test_a_service_names_them_itself(proxy, monkeypatch, tmp_path):
     assert "keepalives_idle" not in found
 
 
-def test_where_the_server_is_behind_a_unix_socket_nothing_is_asked(conn):
-    assert watch.second_parameters(conn) is None
+def test_behind_a_unix_socket_a_server_is_not_given_up(conn, cur, monkeypatch):
+    looks = []
+
+    def fall_silent(*args):
+        looks.append(args)
+        raise TimeoutError
+
+    monkeypatch.setattr(watch.Watch, "ask", fall_silent)
+    for name, value in (("LOOK", 0.01), ("QUIET", 0.01)):
+        monkeypatch.setattr(watch, f"{name}_SECONDS", value)
+    with watch.watching(conn):
+        while len(looks) < 5:
+            cur.execute("SELECT pg_sleep(0.1)")
 
 
 def test_other_errors_are_not_taken_for_a_loss(conn, cur):
