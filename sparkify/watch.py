@@ -23,6 +23,7 @@ from sparkify.messages import LoadError, ServerError
 LOOK_SECONDS = 1  # between two looks at whether a statement is running
 ANSWER_SECONDS = 10  # for the server to answer
 QUIET_SECONDS = 60  # without a sign of life, after which it is given up
+TRIES = 5  # to see that a pool lends a session to others, too
 
 pid_select = "SELECT pg_backend_pid()"
 # What the server does for a session. Where it waits for its client, only the rest can change.
@@ -56,7 +57,8 @@ SILENT = "timeout|timed out|unreachable|No route"
 def watching(conn, naming=True):
     """Raise the loss of a connection as a ServerError: which server, what happened, the remedy.
 
-    Meanwhile, if `naming`, say which sessions keep a statement waiting.
+    Meanwhile, if `naming`, say which sessions keep a statement waiting. Raises ServerError where
+    the connection has no session of its own.
     """
     place, watch = server.target(conn), Watch(conn, naming)
     try:
@@ -109,6 +111,8 @@ class Watch:
         self.conn.autocommit = True
         with self.conn.cursor() as cur:
             self.pid = fetch_value(cur, pid_select)
+            if self.pid != self.conn.info.backend_pid:  # which a pool makes up
+                self.require_session(cur)
             if self.is_remote:
                 cur.execute(keepalives_set)
         self.conn.autocommit = False
@@ -116,6 +120,26 @@ class Watch:
         if self.is_remote and is_ours and hasattr(socket, "TCP_USER_TIMEOUT"):
             with socket_of(self.conn) as end:
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)
+
+    def require_session(self, cur):
+        """Raise ServerError where a pool lends its sessions for no longer than a transaction.
+
+        There, a lock or setting that is to outlast one would stay behind in the pool. While we are
+        in none, the next to ask gets our session; or we get another, if there are many of both.
+        """
+        ours, others = set(), set()
+        try:
+            for _ in range(TRIES):
+                ours |= {fetch_value(cur, pid_select), fetch_value(cur, pid_select)}
+                others.update(self.ask(pid_select)[0])
+            is_lent = len(ours) > 1 or ours & others
+        except TimeoutError:
+            is_lent = True
+        if is_lent:
+            raise ServerError(
+                f"{server.target(self.conn)} is behind a pool of connections that has no two "
+                "sessions for us alone; connect to the server itself, or by a pool in session mode"
+            )
 
     def watch(self):
         quiet = 0  # seconds
