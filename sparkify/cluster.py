@@ -5,6 +5,7 @@ import copy
 import functools
 import logging
 import re
+import socket
 import tempfile
 import warnings
 import zipfile
@@ -21,6 +22,7 @@ ANSWER_SECONDS = 60  # to wait for an answer of the scheduler, or of all the wor
 GONE_SECONDS = 60  # without a sign of life of any worker, before they are taken for gone
 BLOCK_SECONDS = 1800  # to wait for a block, whatever the workers are at
 LOOK_SECONDS = 5  # to look at them, and between the looks
+REACH_SECONDS = 2  # to connect to one of them, before its blocks come by way of the scheduler
 # The rooms that workers need: they know no database.
 ROOMS = (
     "__init__",
@@ -153,6 +155,19 @@ def prepare(client):
         difference = find_difference(versions, find_versions())
         if difference:
             raise ValueError(f"{machine} {difference}")
+    # Dask itself would try to reach each for each of its blocks, up to 30 s.
+    client.direct_to_workers = all(map(can_reach, workers))
+
+
+def can_reach(address):
+    """Tell whether a worker is in a network to which this machine can connect."""
+    from distributed.comm import get_address_host_port
+
+    try:
+        socket.create_connection(get_address_host_port(address), REACH_SECONDS).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def send_rooms(client):

@@ -19,7 +19,7 @@ from scripts import PROJECT, environment_of, thorough
 
 import create_tables
 import sparkify.cluster
-from sparkify.cluster import cluster_errors, connect, watch_workers
+from sparkify.cluster import can_reach, cluster_errors, connect, watch_workers
 from sparkify.messages import LoadError
 from sparkify.patience import say_once
 from sparkify.versions import LIBRARIES, find_difference, find_versions, run_alike
@@ -159,6 +159,11 @@ def test_a_scheduler_that_cannot_be_reached(load, small_data, closed_port):
     assert address in outcome.errors[0]
 
 
+def test_workers_in_a_network_of_their_own_are_not_asked_directly(closed_port):
+    assert not can_reach(f"tcp://127.0.0.1:{closed_port}")
+    assert not can_reach("inproc://127.0.0.1/1/1")
+
+
 # What a cluster lacks, and whether it is alive
 
 
@@ -185,6 +190,7 @@ def test_a_worker_that_will_not_do_and_one_that_dies(start_cluster, other_numpy,
         wait_for(lambda: not client.nthreads())
     [worker] = started.start_workers(1)
     with connect(started.address) as cluster:
+        assert cluster.client.direct_to_workers
         answer = cluster.submit(time.sleep, 60)
         worker.kill()
         with pytest.raises(ConnectionError, match="it has no workers, for 2 s"):
