@@ -32,6 +32,7 @@ from sparkify.files import File, UnreadableFile, list_files, select_new
 from sparkify.load import (
     add_song_ids,
     commit,
+    committed,
     delete_outranked_plays,
     fetch_loaded_files,
     insert_rows,
@@ -161,8 +162,9 @@ EXPECTED = (WrongArguments, ServerError, LoadError, psycopg2.Error, OSError, int
 def explain(error):
     """Return the exit status that an error ends a run with, and one line on why."""
     if isinstance(error, interrupts.Interrupted):
-        what_stays = "what was committed so far stays, run it again for the rest"
-        return error.status, "; ".join([str(error), *getattr(error, "__notes__", [what_stays])])
+        nothing = "nothing was loaded, run it again"
+        some = "what was committed so far stays, run it again for the rest"
+        return error.status, f"{error}; {some if committed.is_set() else nothing}"
     if isinstance(error, OSError):  # such as a pipe that head has closed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED, f"can't write the output: {error.strerror}"
@@ -182,8 +184,8 @@ def run(cur, conn, storage, root, arguments, log):
     log.say(f"Loading {root} into {server.target(conn)}, {HOW[how]}")
     before = after = {}
     if files:
-        with transaction(conn):  # of its own, so that no lock is held while files are read
-            before = report.count_table_rows(cur)
+        before = report.count_table_rows(cur)
+        conn.commit()  # so that no lock is held while files are read
         after = load_files(cur, conn, files, how, storage, arguments.scheduler, tallies)
         report.say_summary(log, tallies, before, after)
     else:

@@ -10,7 +10,7 @@ import psycopg2
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sparkify import interrupts, staging
+from sparkify import staging
 from sparkify.constraints import drop_constraints, restore_constraints
 from sparkify.encode import (
     CATALOGUE_SCHEMA,
@@ -72,7 +72,7 @@ def load_copy(cur, conn, files, read, tallies, progress=SILENT):
 def copy_files(cur, conn, files, read, tallies, progress):
     """Load Files in a transaction and return row counts. Raises LoadError, UnreadableFile."""
     try:
-        with transaction(conn), interrupts.leaving("nothing was loaded, run it again"):
+        with transaction(conn):
             loader = CopyLoader(cur, progress)
             outcomes = [
                 outcome

@@ -20,7 +20,7 @@ GRACE_SECONDS = 5  # for what must not be interrupted; after twice as many the p
 
 
 class Interrupted(KeyboardInterrupt):
-    """The signal that ends the script, by its number; notes say what that leaves behind."""
+    """The signal that ends the script, by its number."""
 
     @property
     def status(self):
@@ -191,13 +191,3 @@ def postponed():
         ending.postponed -= 1
         if ending.number is not None and not ending.postponed:
             raise Interrupted(ending.number)
-
-
-@contextmanager
-def leaving(what):
-    """Have an interruption of the block say what it leaves behind."""
-    try:
-        yield
-    except Interrupted as error:
-        error.add_note(what)
-        raise

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import threading
 from contextlib import contextmanager, suppress
 
 import psycopg2
@@ -18,6 +19,7 @@ from sql_queries import (
 PAGE_ROWS = 1000  # that are sent to the server together
 FEW_ROWS = 10  # that are not worth a prepared statement
 statement_numbers = itertools.count(1)
+committed = threading.Event()  # whether this process has committed anything
 
 # What the log may call these songs.
 catalogue_select = """
@@ -118,6 +120,7 @@ def commit(conn):
     try:
         with interrupts.postponed():
             conn.commit()
+            committed.set()
     except psycopg2.Error as error:
         if not conn.closed:
             raise

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import psycopg2
 import pytest
 from records import write_data
@@ -18,7 +19,7 @@ from sparkify import embedded
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="there are no such signals on this system")
 
 ROWS = "what was committed so far stays, run it again for the rest"
-COPY = "nothing was loaded, run it again"
+NOTHING = "nothing was loaded, run it again"
 
 
 def end(process, number):
@@ -91,7 +92,11 @@ def wait_until_gone(cur):
 
 @pytest.mark.parametrize(
     ("loader", "number", "stays"),
-    [("rows", signal.SIGINT, ROWS), ("copy", signal.SIGTERM, COPY), ("rows", signal.SIGHUP, ROWS)],
+    [
+        ("rows", signal.SIGINT, ROWS),
+        ("copy", signal.SIGTERM, NOTHING),
+        ("rows", signal.SIGHUP, ROWS),
+    ],
 )
 def test_a_signal_while_it_waits(waiting, conn, cur, loader, number, stays):
     process, said = waiting(loader)
@@ -119,8 +124,28 @@ def test_the_last_user_of_the_embedded_server_stops_it(tmp_path, start):
         process = start("etl.py", folder, SPARKIFY_PGDATA=server)
         process.stderr.readline()
     assert server_pid(server) is not None
-    assert end(process, signal.SIGTERM)[0] == 128 + signal.SIGTERM
+    said = [f"etl.py: interrupted by SIGTERM; {NOTHING}"]
+    assert end(process, signal.SIGTERM) == (128 + signal.SIGTERM, said)
     assert server_pid(server) is None
+
+
+def has_kernel(process):
+    children = psutil.Process(process.pid).children()
+    return any("ipykernel_launcher" in child.cmdline() for child in children)
+
+
+def test_a_signal_while_the_reports_kernel_starts(sample, tmp_path):
+    script = [*script_of("sparkify"), "report", tmp_path / "report.html"]
+    environment = environment_of(SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"])
+    process = subprocess.Popen(
+        [sys.executable, *script], cwd=PROJECT, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not has_kernel(process):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    said = ["sparkify: interrupted by SIGTERM"]
+    assert end(process, signal.SIGTERM) == (128 + signal.SIGTERM, said)
 
 
 # Whatever it does
