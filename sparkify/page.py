@@ -13,7 +13,9 @@ from string import Template
 
 from sparkify import ask, server
 from sparkify.interpreter import command
+from sparkify.interrupts import Interrupted
 from sparkify.messages import LoadError, one_line
+from sparkify.patience import await_answer
 
 PROJECT = Path(__file__).resolve().parent.parent
 NOTEBOOK = PROJECT / "test.ipynb"
@@ -73,7 +75,11 @@ def run_notebook(path):
     try:
         with tempfile.TemporaryDirectory() as profile:  # nobody's own; not all have a home
             os.environ["IPYTHONDIR"] = profile
-            return client.execute()
+            # Not in the main thread, where nbclient would handle signals.
+            return await_answer(client.execute, check=lambda waited: None)
+    except Interrupted:
+        client.shutdown_kernel = "immediate"
+        raise
     except CellExecutionError as error:
         said = error.evalue.partition("\n")[0]
         raise LoadError(f"{path.name} failed: {error.ename}: {said}") from None
