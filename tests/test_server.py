@@ -19,6 +19,7 @@ from scripts import (
     PASSWORD,
     PROJECT,
     assert_fails_in_one_line,
+    call,
     environment_of,
     run,
     script_of,
@@ -236,7 +237,7 @@ def test_password_is_not_on_the_command_line(tcp, monkeypatch):
     ],
 )
 def test_refusals_are_told_in_one_line(tcp, script, changes, words):
-    result = run(*script.split(), **tcp | changes)
+    result = call(*script.split(), **tcp | changes)
     assert_fails_in_one_line(result, script.split()[0] + ": ", "sparkifydb on", *words)
     assert "Is the server running" not in result.stderr  # libpq's own advice, less to the point
 
@@ -259,19 +260,19 @@ def test_refusals_are_told_in_one_line(tcp, script, changes, words):
     ],
 )
 def test_malformed_database_url_is_told_but_not_quoted(url):
-    result = run("sparkify", "psql", DATABASE_URL=url)
+    result = call("sparkify", "psql", DATABASE_URL=url)
     assert_fails_in_one_line(result, "DATABASE_URL", "postgresql://user:password@host", "%40")
 
 
 def test_all_addresses_tried_are_told(tcp):
     hosts = {"PGHOST": "127.0.0.2,127.0.0.1", "PGPASSWORD": "wrong"}
-    result = run("sparkify", "psql", **tcp | hosts)
+    result = call("sparkify", "psql", **tcp | hosts)
     assert_fails_in_one_line(result, "127.0.0.2", "refused", "password authentication failed")
 
 
 def test_missing_database_is_told_in_one_line(tcp):
     url = f"{by_url(tcp, None)['DATABASE_URL']}/missing"
-    result = run("sparkify", "psql", DATABASE_URL=url)
+    result = call("sparkify", "psql", DATABASE_URL=url)
     assert_fails_in_one_line(result, "missing", "127.0.0.1", f"run {command('create_tables.py')}")
 
 
