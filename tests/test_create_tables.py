@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import psycopg2
 import pytest
-from scripts import PROJECT, assert_fails_in_one_line, call, environment_of, run
+from scripts import PROJECT, assert_fails_in_one_line, call, environment_of, run, thorough
 from test_server import QUOTED, connect_until_ready, free_port, running_server
 
 import create_tables
@@ -276,7 +276,7 @@ def test_database_in_another_encoding_is_told_and_left_alone(url):
     assert fetch(url(role="postgres"), "SELECT * FROM songs") == [("mine",)]
 
 
-@pytest.fixture(scope="module", params=[16, 18])
+@pytest.fixture(scope="module", params=[thorough(16), 18])
 def latin1(request):
     """The URL of a server whose locale is for LATIN1, in which no database can be in UTF-8."""
     name, folder = "en_US.ISO-8859-1", Path(tempfile.mkdtemp(prefix="sparkify-latin1-"))

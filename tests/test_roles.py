@@ -18,7 +18,7 @@ import psycopg2
 import pytest
 from psycopg2 import errors, sql
 from records import event, read_tables, song, write_data, write_lines
-from scripts import PROJECT, assert_fails_in_one_line, call, run
+from scripts import PROJECT, assert_fails_in_one_line, call, run, thorough
 from test_server import IS_ROOT, server_pid, using
 
 import create_tables
@@ -401,7 +401,7 @@ def test_the_roles_may_be_named_in_a_url(filled):
 unix_only = pytest.mark.skipif(os.name == "nt", reason="sockets and modes are those of Unix")
 
 
-@pytest.fixture(scope="module", params=["pg", "with a space/pg"])
+@pytest.fixture(scope="module", params=[thorough("pg"), "with a space/pg"])
 def own_server(request):
     """The data folder and the socket's folder of an embedded server that runs."""
     with tempfile.TemporaryDirectory(prefix="sparkify-db-") as folder:

@@ -186,7 +186,7 @@ WAYS = [by_variables, by_address, by_url, by_password_file, by_service]
 @pytest.mark.parametrize("way", WAYS)
 def test_both_scripts_reach_a_server_over_tcp(tcp, tmp_path, way):
     variables = way(tcp, tmp_path) | {"SPARKIFY_PGDATA": tmp_path / "pg", "PGDATABASE": "other"}
-    result = run("create_tables.py", **variables)
+    result = call("create_tables.py", **variables)
     assert (result.stderr, result.returncode) == ("", 0)
     query = "SELECT current_database(), inet_server_port(), count(*) FROM songplays"
     assert psql(query, **variables) == f"sparkifydb|{tcp['PGPORT']}|0"
@@ -195,17 +195,17 @@ def test_both_scripts_reach_a_server_over_tcp(tcp, tmp_path, way):
 
 def test_database_url_names_the_database(tcp):
     variables = {"DATABASE_URL": f"{by_url(tcp, None)['DATABASE_URL']}/of%20its%20own"}
-    assert run("create_tables.py", **variables).returncode == 0
+    assert call("create_tables.py", **variables).returncode == 0
     assert psql("SELECT current_database()", **variables) == "of its own"
 
 
 def test_bundled_psql_serves_where_there_is_none(tcp):
-    assert run("create_tables.py", **tcp).returncode == 0
+    assert call("create_tables.py", **tcp).returncode == 0
     assert psql("SELECT 1", **tcp | {"PATH": "/nowhere"}) == "1"
 
 
 def test_psql_exit_status_is_passed_on(tcp):
-    assert run("create_tables.py", **tcp).returncode == 0
+    assert call("create_tables.py", **tcp).returncode == 0
     assert run("sparkify", "psql", "-c", r"\q", **tcp).returncode == 0
     assert run("sparkify", "psql", "-c", "nonsense", **tcp).returncode == 1
     script = ("-v", "ON_ERROR_STOP=1", "-f", Path(__file__))  # no SQL: psql says 3
@@ -306,7 +306,7 @@ def read_loaded_files(cur):
 
 
 def test_ctrl_c_cancels_the_query_in_psql(tcp):
-    assert run("create_tables.py", **tcp).returncode == 0
+    assert call("create_tables.py", **tcp).returncode == 0
     process = subprocess.Popen(
         [sys.executable, *script_of("sparkify"), "psql", "-c", "SELECT pg_sleep(60)"],
         cwd=PROJECT,
@@ -381,7 +381,7 @@ def test_data_folder_may_have_any_path(tmp_path, folder):
         embedded.socket_folder(data).rmdir()
 
 
-@pytest.mark.parametrize("locale", ["xx_XX.UTF-8", "C"])
+@pytest.mark.parametrize("locale", ["xx_XX.UTF-8", thorough("C")])
 def test_locale_that_is_not_installed_or_not_utf8(tmp_path, locale):
     result = run("create_tables.py", SPARKIFY_PGDATA=tmp_path / "pg", LC_ALL=locale)
     assert (result.stderr, result.returncode) == ("", 0)
@@ -439,7 +439,7 @@ def bystander():
     process.wait()
 
 
-@pytest.mark.parametrize("lines", [8, 5])
+@pytest.mark.parametrize("lines", [8, thorough(5)])
 def test_pid_file_that_names_another_program(data, bystander, lines):
     whole = [bystander.pid, data, 1, 5432, data, "", "1 2", "ready"]
     for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
@@ -461,7 +461,7 @@ def test_pid_file_that_names_another_postgres(data, server):
 WHOLE = "{ended}\n/x\n1\n5432\n/x\n\n1 2\nready\n"
 
 
-@pytest.mark.parametrize("text", ["", "nonsense\n", "{ended}\n", WHOLE])
+@pytest.mark.parametrize("text", ["", thorough("nonsense\n"), thorough("{ended}\n"), WHOLE])
 def test_pid_file_of_a_server_that_is_gone(data, text):
     (data / "postmaster.pid").write_text(text.format(ended=ended_pid()))
     assert_works_and_stops(data)
@@ -597,7 +597,7 @@ def test_psql_gets_its_options(arguments):
 
 @pytest.mark.parametrize("how", ["PGTZ", "role"])
 def test_sessions_are_in_utc_whatever_the_user_or_the_role_says(tcp, how):
-    assert run("create_tables.py", **tcp).returncode == 0
+    assert call("create_tables.py", **tcp).returncode == 0
     variables = {"PGTZ": "US/Pacific"} if how == "PGTZ" else {}
     setting = "SET timezone TO 'US/Pacific'" if how == "role" else "RESET timezone"
     psql(f"ALTER ROLE CURRENT_USER {setting}", **tcp)
