@@ -25,6 +25,9 @@ os.environ["SPARKIFY_PGDATA"] = str(SERVER_FOLDER / "pg")
 # What a shell runs in the background ignores Ctrl-C; the scripts that the tests interrupt must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# To import it takes longer than all that nbformat imports besides, which can do without.
+sys.modules["rfc3987_syntax"] = None
+
 pytest_plugins = ["nights", "remote"]  # their fixtures
 
 import scripts  # noqa: E402
