@@ -25,8 +25,12 @@ os.environ["SPARKIFY_PGDATA"] = str(SERVER_FOLDER / "pg")
 # What a shell runs in the background ignores Ctrl-C; the scripts that the tests interrupt must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# To import it takes longer than all that nbformat imports besides, which can do without.
+sys.modules["rfc3987_syntax"] = None
+
 pytest_plugins = ["nights", "remote"]  # their fixtures
 
+import scripts  # noqa: E402
 from records import load_data  # noqa: E402
 
 import create_tables  # noqa: E402
@@ -40,7 +44,7 @@ def pytest_addoption(parser):
         default=1,
         metavar="N",
         help="try N times as many kills, fuzzed files and orders to load in (default: 1); from 2 "
-        "on, also the cases that are much like others",
+        "on, also the cases that are much like others, and more scripts as programs of their own",
     )
 
 
@@ -56,6 +60,7 @@ def pytest_configure(config):
         suppress_health_check=list(HealthCheck),
     )
     settings.load_profile("sparkify")
+    scripts.always_start = times > 1
     config.addinivalue_line("markers", "thorough: much like other cases, for --times 2 or more")
 
 

@@ -1,8 +1,11 @@
 """Run the scripts as a user does: as programs, in an environment of which every part is known."""
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,13 @@ import pytest
 PROJECT = Path(__file__).resolve().parent.parent
 PASSWORD = "s3cr@t:/%w0rd"
 PASSWORD_PARTS = ("s3cr", "w0rd")
+always_start = False  # as with --times 2 or more
+# The modules whose main is called where a script need not be started.
+MODULES = {
+    "create_tables.py": "create_tables",
+    "etl.py": "etl",
+    "sparkify": "sparkify.__main__",
+}
 
 
 def thorough(*values):
@@ -38,6 +48,46 @@ def run(script, *arguments, cwd=None, **variables):
         encoding="utf-8",
         timeout=120,
     )
+
+
+def call(script, *arguments, cwd=None, **variables):
+    """Do what run does by calling the script's main in this process or, as asked, by a start.
+
+    A start, with its imports, takes longer than most tests. This is not for what writes past
+    Python, such as psql, nor for a server of the test's own, which would stay for as long as this
+    process does.
+    """
+    if always_start:
+        return run(script, *arguments, cwd=cwd, **variables)
+    module, words = import_module(MODULES[script]), list(map(str, arguments))
+    environment = environment_of(**variables)
+    output, errors = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
+        for name in list(os.environ):
+            patch.delenv(name)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "argv", [module.__file__, *words])
+        patch.chdir(cwd or PROJECT)
+        status = exit_status(module.main)
+    return subprocess.CompletedProcess([script, *words], status, read_all(output), read_all(errors))
+
+
+def exit_status(main):
+    """Return the exit status of a script whose main this is; a text is said, as by sys.exit."""
+    try:
+        status = main()
+    except SystemExit as error:
+        status = error.code
+    if isinstance(status, str):
+        print(status, file=sys.stderr)
+        return 1
+    return status or 0
+
+
+def read_all(stream):
+    stream.seek(0)
+    return stream.read()
 
 
 def script_of(name):

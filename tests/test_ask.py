@@ -14,7 +14,7 @@ from decimal import Decimal
 
 import pytest
 from records import event, load_data, song, write_data
-from scripts import PROJECT, assert_fails_in_one_line, environment_of, run, script_of
+from scripts import PROJECT, assert_fails_in_one_line, call, environment_of, run, script_of
 
 from sparkify import answers, ask
 from sparkify.interpreter import command
@@ -25,8 +25,8 @@ RECOMMEND = "songs to recommend to a user"
 HERE = {"SPARKIFY_PGDATA": os.environ["SPARKIFY_PGDATA"]}
 
 
-def run_ask(*arguments, **variables):
-    return run("sparkify", "ask", *arguments, **HERE | variables)
+def run_ask(*arguments, how=call, **variables):
+    return how("sparkify", "ask", *arguments, **HERE | variables)
 
 
 def printed(*arguments):
@@ -239,13 +239,13 @@ def test_no_rows_are_an_empty_array_and_a_header(capsys):
 
 @pytest.mark.parametrize("option", ["--csv", "--json"])
 def test_programs_get_utf_8_whatever_the_terminal_takes(sample, option):
-    result = run_ask("most played songs", option, PYTHONIOENCODING="ascii")
+    result = run_ask("most played songs", option, PYTHONIOENCODING="ascii", how=run)
     assert (result.returncode, result.stderr) == (0, "")
     assert "Żółty Liść" in result.stdout
 
 
 def test_letters_that_the_terminal_lacks_end_no_table(sample):
-    result = run_ask("most played songs", PYTHONIOENCODING="ascii")
+    result = run_ask("most played songs", PYTHONIOENCODING="ascii", how=run)
     assert (result.returncode, result.stderr) == (0, "")
     assert "\\u017b\\xf3\\u0142ty" in result.stdout
 

@@ -21,35 +21,15 @@ from records import (
     write_data,
     write_lines,
 )
-from scripts import PROJECT, run, thorough
+from scripts import thorough
 
 import create_tables
 import etl
-from sparkify import blocks, constraints, extract, files, messages, server
+from sparkify import blocks, bulk, constraints, extract, files, messages, server
 from sparkify.report import make_tallies
 
 MINUTE = 60_000
 OWN_TABLE = "CREATE TABLE mine.favourites (song_id TEXT REFERENCES songs, note TEXT)"
-
-
-@pytest.fixture
-def start(conn, tmp_path):
-    """Runs etl.main as a program, after some code; returns exit status, output and error lines."""
-
-    def start_etl(*arguments, code="", folder=tmp_path):
-        folder.mkdir(exist_ok=True)
-        path = folder / "program.py"
-        path.write_text(
-            f"import sys\nsys.path.insert(0, {str(PROJECT)!r})\n"
-            "import etl\nfrom sparkify import blocks, bulk, messages, server\n"
-            f"{code}\nsys.exit(etl.main())\n"
-        )
-        server = os.environ["SPARKIFY_PGDATA"]
-        result = run(path, *arguments, cwd=folder, SPARKIFY_PGDATA=server)
-        assert "Traceback" not in result.stderr, result.stderr
-        return result.returncode, result.stdout, result.stderr.splitlines()
-
-    return start_etl
 
 
 @pytest.fixture
@@ -235,18 +215,21 @@ def hostile(tmp_path):
     return folder
 
 
-SMALL_BLOCKS = "blocks.BLOCK_BYTES = 5000"
-BY_STAGING = f"{SMALL_BLOCKS}\nbulk.drop_constraints = lambda cur: []"
-
-
-@pytest.mark.parametrize("code", [SMALL_BLOCKS, BY_STAGING], ids=["straight", "by staging"])
-def test_hostile_data_gives_the_same_by_both_loaders(start, hostile, conn, cur, tmp_path, code):
+@pytest.mark.parametrize("is_direct", [True, False], ids=["straight", "by staging"])
+def test_hostile_data_gives_the_same_by_both_loaders(
+    night, hostile, conn, cur, tmp_path, monkeypatch, is_direct
+):
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 5000)
+    if not is_direct:
+        monkeypatch.setattr(bulk, "drop_constraints", lambda cur: [])
     assert sum(path.stat().st_size > 3 * 5000 for path in hostile.rglob("*.json")) >= 3
     outcomes = []
     for loader in ("rows", "copy"):
         create_tables.reset_tables(cur, conn)
         folder = tmp_path / loader
-        status, output, errors = start(hostile, "--load", loader, code=code, folder=folder)
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        status, output, errors = night(hostile, "--load", loader)
         lines = output.replace(etl.HOW[loader], "").splitlines()
         rejects = (folder / "rejected.jsonl").read_bytes()
         tables = read_tables(cur) | {"loaded_files": read_loaded_files(cur)}
@@ -269,7 +252,7 @@ def test_hostile_data_gives_the_same_by_both_loaders(start, hostile, conn, cur, 
     matched = {play[3] for play in tables["songplays"]}
     assert matched.issuperset({f"T{n}" for n in range(len(TEXTS))} | {"S" * 256, None})
 
-    status, output, _ = start(hostile, "--load", "copy", "--all", code=code, folder=folder)
+    status, output, _ = night(hostile, "--load", "copy", "--all")
     assert (status, output.count("  +0\n")) == (3, 7)
     assert read_tables(cur) | {"loaded_files": read_loaded_files(cur)} == tables
     assert (folder / "rejected.jsonl").read_bytes() == rejects
@@ -564,45 +547,49 @@ def test_who_owns_no_table_can_load_all_the_same(conn, cur, guest, small):
 # A load that dies
 
 
-def die(statement):
-    """Return code that executes a statement by another connection before plays are loaded."""
-    return f"""
-import contextlib
-load_log = bulk.CopyLoader.load_log
-def load_log_after_all(self, *parts):
-    load_log(self, *parts)
-    with contextlib.closing(server.connect()) as other:
-        other.cursor().execute({statement!r}, (self.cur.connection.info.backend_pid,))
-    load_log(self, *parts)
-bulk.CopyLoader.load_log = load_log_after_all
-"""
+def end_session(patch):
+    """Have the server end the load's connection between its plays."""
+    load_log = bulk.CopyLoader.load_log
+
+    def load_log_twice(self, *parts):
+        load_log(self, *parts)
+        with contextlib.closing(server.connect()) as other:
+            pid = self.cur.connection.info.backend_pid
+            other.cursor().execute("SELECT pg_terminate_backend(%s)", (pid,))
+        load_log(self, *parts)
+
+    patch.setattr(bulk.CopyLoader, "load_log", load_log_twice)
 
 
-RAISE = """
-def fail(self): raise messages.LoadError("as the test wants it")
-bulk.CopyLoader.finish = fail
-"""
-TERMINATE = "SELECT pg_terminate_backend(%s)"
+def raise_at_the_end(patch):
+    def fail(self):
+        raise messages.LoadError("as the test wants it")
+
+    patch.setattr(bulk.CopyLoader, "finish", fail)
+
+
+def do_nothing(patch):
+    pass
 
 
 @pytest.mark.parametrize("filled", [False, thorough(True)], ids=["empty", "filled"])
 @pytest.mark.parametrize(
-    ("code", "check", "arguments", "message"),
+    ("fault", "check", "arguments", "message"),
     [
-        (RAISE, None, [], "as the test wants it"),
-        (die(TERMINATE), None, [], "; what was committed stays, run it again"),
-        ("", "songplays ADD CONSTRAINT bad CHECK (session_id <> 9)", [], "violates check"),
-        ("", "users ADD CONSTRAINT bad CHECK (user_id <> 9)", [], "violates check"),
-        ("", None, ["--strict"], "z.json, line 2: "),
+        (raise_at_the_end, None, [], "as the test wants it"),
+        (end_session, None, [], "; what was committed stays, run it again"),
+        (do_nothing, "songplays ADD CONSTRAINT bad CHECK (session_id <> 9)", [], "violates check"),
+        (do_nothing, "users ADD CONSTRAINT bad CHECK (user_id <> 9)", [], "violates check"),
+        (do_nothing, None, ["--strict"], "z.json, line 2: "),
         pytest.param(
-            *("", None, ["--rejects", str(FULL)], f"can't record rejected lines in {FULL}"),
+            *(do_nothing, None, ["--rejects", str(FULL)], f"can't record rejected lines in {FULL}"),
             marks=needs_full,
         ),
     ],
     ids=["exception", "terminated", "check of plays", "check of users", "strict", "rejects"],
 )
 def test_a_load_that_dies_leaves_everything_as_it_was(
-    start, conn, cur, small, tmp_path, filled, code, check, arguments, message
+    night, conn, cur, small, tmp_path, filled, fault, check, arguments, message
 ):
     if filled:
         load_folder(cur, conn, small, "rows")
@@ -616,7 +603,9 @@ def test_a_load_that_dies_leaves_everything_as_it_was(
         cur.execute(f"ALTER TABLE {check}")
     before = read_tables(cur), read_definitions(cur), read_loaded_files(cur)
     conn.commit()
-    status, output, errors = start(new, "--load", "copy", *arguments, code=code)
+    with pytest.MonkeyPatch.context() as patch:
+        fault(patch)
+        status, output, errors = night(new, "--load", "copy", *arguments)
     assert status == 1
     assert len(errors) == 1 and message in errors[0], errors
     assert output.count("\n") == 1
@@ -624,7 +613,7 @@ def test_a_load_that_dies_leaves_everything_as_it_was(
     if check:
         cur.execute(f"ALTER TABLE {check.split()[0]} DROP CONSTRAINT bad")
     conn.commit()
-    status, output, errors = start(new, "--load", "copy")
+    status, output, errors = night(new, "--load", "copy")
     assert (status, errors) == (3, [])
     tables = read_tables(cur)
     assert len(tables["songplays"]) == len(before[0]["songplays"]) + (2 if filled else 3)
@@ -651,14 +640,16 @@ def test_much_data_goes_by_copy(monkeypatch):
     ]
 
 
-def test_the_first_line_says_how_data_is_loaded(start, small, cur):
+def test_the_first_line_says_how_data_is_loaded(night, small, cur, monkeypatch):
     size = sum(path.stat().st_size for path in small.rglob("*.json"))
-    status, output, errors = start(small, code=f"etl.ROWS_BYTES = {size - 1}")
+    monkeypatch.setattr(etl, "ROWS_BYTES", size - 1)
+    status, output, errors = night(small)
     assert (status, errors) == (0, [])
     assert output.splitlines()[0].endswith(", by COPY")
     rows = len(read_tables(cur)["songplays"])
     cur.connection.commit()
-    status, output, errors = start(small, "--all", code=f"etl.ROWS_BYTES = {size}")
+    monkeypatch.setattr(etl, "ROWS_BYTES", size)
+    status, output, errors = night(small, "--all")
     assert (status, errors) == (0, [])
     assert output.splitlines()[0].endswith(", row by row")
     assert len(read_tables(cur)["songplays"]) == rows == 4

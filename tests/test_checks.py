@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from records import load_data
-from scripts import PROJECT, assert_fails_in_one_line, environment_of, run, script_of
+from scripts import PROJECT, assert_fails_in_one_line, call, environment_of, run, script_of
 
 import sql_queries
 from sparkify import checks, rules
@@ -437,7 +437,7 @@ def test_empty_tables_are_no_success(conn, files):
     with conn, conn.cursor() as cur:
         noted = "INSERT INTO loaded_files SELECT 'x', 'log', 1, now(), 0, 1, 1 FROM "
         cur.execute(f"{noted} generate_series(1, {files})")
-    result = run("sparkify", "check", SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"])
+    result = call("sparkify", "check", SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"])
     words = ["nothing to check yet", "sparkifydb on the embedded server"]
     assert_fails_in_one_line(result, *words, f"run {command('etl.py')}")
 
@@ -445,12 +445,12 @@ def test_empty_tables_are_no_success(conn, files):
 def test_missing_tables_are_told_in_one_line(conn):
     with conn, conn.cursor() as cur:
         cur.execute(f"DROP TABLE {', '.join(sql_queries.table_names)} CASCADE")
-    result = run("sparkify", "check", SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"])
+    result = call("sparkify", "check", SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"])
     assert_fails_in_one_line(result, "has no tables", f"run {command('create_tables.py')}")
 
 
 def test_the_rows_of_one_table_are_enough_to_check(conn):
     with conn, conn.cursor() as cur:
         cur.execute("INSERT INTO artists VALUES ('AR1', 'Nina', '', NULL, NULL)")
-    result = run("sparkify", "check", SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"])
+    result = call("sparkify", "check", SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"])
     assert (result.returncode, result.stderr) == (0, "")

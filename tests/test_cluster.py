@@ -136,9 +136,8 @@ def test_a_worker_that_is_killed_costs_only_time(
     assert finish(process) == alone
 
 
-def test_a_scheduler_that_is_killed_ends_the_run(start, finish, large_data, start_cluster):
-    cluster = start_cluster()
-    cluster.start_workers(1)
+def test_a_scheduler_that_is_killed_ends_the_run(start, finish, large_data, cluster):
+    """The last test of the file that needs the cluster."""
     process = start("etl.py", large_data, "--load", "copy", "--scheduler", cluster.address)
     with cluster.connect() as client:
         wait_for_progress(client)

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import psycopg2
 import pytest
-from scripts import PROJECT, assert_fails_in_one_line, environment_of, run
+from scripts import PROJECT, assert_fails_in_one_line, call, environment_of, run, thorough
 from test_server import QUOTED, connect_until_ready, free_port, running_server
 
 import create_tables
@@ -55,8 +55,8 @@ def execute(url, *statements):
             cur.execute(statement)
 
 
-def create(url):
-    result = run("create_tables.py", DATABASE_URL=url)
+def create(url, how=call):
+    result = how("create_tables.py", DATABASE_URL=url)
     assert (result.stderr, result.returncode) == ("", 0)
     return result
 
@@ -80,7 +80,7 @@ def artists(url):
 
 def test_missing_database_is_created_in_utf8_and_utc(url):
     me = url(role="postgres")
-    result = create(me)
+    result = create(me, how=run)
     encoding = "SELECT current_setting('server_encoding'), current_setting('timezone')"
     assert fetch(me, encoding) == [("UTF8", "UTC")]
     tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
@@ -128,7 +128,7 @@ def test_session_with_a_lock_is_named_and_nothing_is_lost(url):
     create(me)
     add_artist(me)
     with transaction_that_reads(me) as pid:
-        result = run("create_tables.py", DATABASE_URL=me)
+        result = call("create_tables.py", DATABASE_URL=me)
         words = [f"session {pid} (user postgres, a notebook, idle in transaction)"]
         assert_fails_in_one_line(result, "fresh on /", "nothing was changed", *words)
         assert artists(me) == [("Nina",)]
@@ -170,10 +170,10 @@ def test_view_that_depends_on_a_table_is_named_and_nothing_is_lost(url):
     add_artist(me)
     execute(me, "CREATE VIEW names AS SELECT name FROM artists")
     execute(me, "CREATE VIEW plays AS SELECT title FROM listening")
-    result = run("create_tables.py", DATABASE_URL=me)
+    result = call("create_tables.py", DATABASE_URL=me)
     assert_fails_in_one_line(result, "view plays", "fresh on /", "drop")
     execute(me, "DROP VIEW plays")
-    result = run("create_tables.py", DATABASE_URL=me)
+    result = call("create_tables.py", DATABASE_URL=me)
     assert_fails_in_one_line(result, "view names depends on table artists", "drop what depends")
     assert artists(me) == [("Nina",)]
 
@@ -220,7 +220,7 @@ def test_role_without_the_right_is_told_in_one_line(url, statements, words):
         "CREATE ROLE analyst LOGIN",
         *statements,
     )
-    result = run("create_tables.py", DATABASE_URL=url(role="analyst"))
+    result = call("create_tables.py", DATABASE_URL=url(role="analyst"))
     assert_fails_in_one_line(result, "fresh on /", *words)
 
 
@@ -229,7 +229,7 @@ def test_the_statement_that_is_named_where_the_time_zone_cannot_be_set_is_the_re
     execute(admin.replace("/fresh", "/postgres"), "CREATE ROLE analyst LOGIN")
     execute(admin.replace("/fresh", "/postgres"), "CREATE DATABASE fresh")
     execute(admin, "GRANT ALL ON SCHEMA public TO analyst")
-    result = run("create_tables.py", DATABASE_URL=url(role="analyst"))
+    result = call("create_tables.py", DATABASE_URL=url(role="analyst"))
     assert_fails_in_one_line(result, "must be owner of database fresh", "UTC", "administrator")
     execute(admin, re.search("run (ALTER DATABASE .*)", result.stderr)[1])
     create(url(role="analyst"))
@@ -240,7 +240,7 @@ def test_role_that_does_not_own_the_tables_is_told_in_one_line(url):
     create(me)
     add_artist(me)
     execute(me, "CREATE ROLE analyst LOGIN", "GRANT ALL ON SCHEMA public TO analyst")
-    result = run("create_tables.py", DATABASE_URL=url(role="analyst"))
+    result = call("create_tables.py", DATABASE_URL=url(role="analyst"))
     assert_fails_in_one_line(result, "must be owner of", "fresh on /", "connect as the owner")
     assert artists(me) == [("Nina",)]
 
@@ -251,7 +251,7 @@ def test_tables_are_kept_where_new_ones_are_refused(url):
     add_artist(me)
     owned = [f"ALTER TABLE {name} OWNER TO analyst" for name in (*table_names, "listening")]
     execute(me, "CREATE ROLE analyst LOGIN", *owned)
-    result = run("create_tables.py", DATABASE_URL=url(role="analyst"))
+    result = call("create_tables.py", DATABASE_URL=url(role="analyst"))
     assert_fails_in_one_line(result, "permission denied for schema public", "fresh on /")
     assert artists(me) == [("Nina",)]
 
@@ -271,12 +271,12 @@ def test_database_in_another_encoding_is_told_and_left_alone(url):
         "CREATE DATABASE fresh ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0",
     )
     execute(url(role="postgres"), "CREATE TABLE songs AS SELECT 'mine' AS title")
-    result = run("create_tables.py", DATABASE_URL=url(role="postgres"))
+    result = call("create_tables.py", DATABASE_URL=url(role="postgres"))
     assert_fails_in_one_line(result, "fresh on /", "LATIN1", "drop that database, or name another")
     assert fetch(url(role="postgres"), "SELECT * FROM songs") == [("mine",)]
 
 
-@pytest.fixture(scope="module", params=[16, 18])
+@pytest.fixture(scope="module", params=[thorough(16), 18])
 def latin1(request):
     """The URL of a server whose locale is for LATIN1, in which no database can be in UTF-8."""
     name, folder = "en_US.ISO-8859-1", Path(tempfile.mkdtemp(prefix="sparkify-latin1-"))
@@ -312,13 +312,13 @@ def test_the_statement_for_administrators_works_whatever_the_locale_of_the_serve
 
 
 def test_help_says_that_data_is_lost():
-    result = run("create_tables.py", "--help", PGHOST="no-such-host.invalid")
+    result = call("create_tables.py", "--help", PGHOST="no-such-host.invalid")
     assert result.returncode == 0
     assert "lost" in result.stdout
 
 
 def test_wrong_argument_ends_with_status_2():
-    result = run("create_tables.py", "now", PGHOST="no-such-host.invalid")
+    result = call("create_tables.py", "now", PGHOST="no-such-host.invalid")
     assert result.returncode == 2
     assert "unrecognized arguments: now" in result.stderr
 

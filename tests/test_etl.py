@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from records import event, read_tables, song, write_data, write_lines
-from scripts import PROJECT, run
+from scripts import PROJECT, call, run
 
 from sparkify.interpreter import command
 from sparkify.locks import load_lock_select
@@ -27,9 +27,9 @@ def data(tmp_path):
 def etl(conn, tmp_path):
     """Runs etl.py in a temporary folder; returns its exit status, output and error lines."""
 
-    def run_etl(*arguments):
+    def run_etl(*arguments, how=call):
         server = os.environ["SPARKIFY_PGDATA"]
-        result = run("etl.py", *arguments, cwd=tmp_path, SPARKIFY_PGDATA=server)
+        result = how("etl.py", *arguments, cwd=tmp_path, SPARKIFY_PGDATA=server)
         assert "Traceback" not in result.stderr
         return result.returncode, result.stdout, result.stderr.splitlines()
 
@@ -41,7 +41,7 @@ def rejected(path):
 
 
 def test_a_run_says_what_it_loaded_and_a_second_adds_nothing(etl, data, cur):
-    status, output, errors = etl(data)
+    status, output, errors = etl(data, how=run)
     assert (status, errors) == (0, [])
     folder = os.environ["SPARKIFY_PGDATA"]
     *lines, seconds = output.splitlines()
@@ -160,7 +160,7 @@ def test_data_must_hold_both_folders(etl, data, missing):
 
 
 def test_wrong_arguments(etl):
-    assert etl("--no-such-option")[0] == 2
+    assert etl("--no-such-option", how=run)[0] == 2
     assert etl("a", "b")[0] == 2
 
 
@@ -185,7 +185,7 @@ def test_data_without_any_file_is_a_wrong_argument(night, tmp_path):
 def test_a_path_may_be_no_utf_8(etl, data, cur, loader):
     strange = data.rename(data.parent / os.fsdecode(b"d\xff"))
     log = write_lines(strange / "log_data" / os.fsdecode(b"\xfe.json"), [event(ts=9), "bad"])
-    status, output, errors = etl(strange, "--load", loader, "--log-json")
+    status, output, errors = etl(strange, "--load", loader, "--log-json", how=run)
     assert status == 3
     assert errors[0].startswith(f"Loading {data.parent}/d\\udcff into")
     assert log in [json.loads(line).get("uri") for line in output.splitlines()]
@@ -205,7 +205,7 @@ def test_a_path_may_look_like_another_one_that_is_no_utf_8(etl, data, cur, loade
 def test_without_tables_it_says_what_to_do(etl, data, conn, cur):
     cur.execute("DROP VIEW listening; DROP TABLE unmatched_songplays")
     conn.commit()
-    status, _, errors = etl(data)
+    status, _, errors = etl(data, how=run)
     assert (status, errors) == (
         1,
         [

@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 from records import event, load_file, read_tables, song, write_data, write_lines
-from scripts import PROJECT, run, thorough
+from scripts import PROJECT, call, run, thorough
 from test_order import moment
 
 import create_tables
@@ -211,7 +211,7 @@ def etl(tmp_path):
     folder.mkdir()
 
     def run_etl(*arguments):
-        result = run(
+        result = call(
             "etl.py", *arguments, cwd=folder, SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"]
         )
         assert result.stderr == ""
@@ -332,7 +332,7 @@ def test_a_database_may_have_any_name(victim, tmp_path, name):
     url = url_of(name)
     folder = write_data(tmp_path / "data", [song()], [event()])
     for script, *arguments in (["create_tables.py"], ["etl.py", folder], ["sparkify", "check"]):
-        result = run(script, *arguments, cwd=tmp_path, DATABASE_URL=url)
+        result = call(script, *arguments, cwd=tmp_path, DATABASE_URL=url)
         assert (result.returncode, result.stderr) == (0, "")
     assert list_databases() == before | {name}
     assert read_settings() == settings | {name: ["TimeZone=UTC"]}
@@ -345,7 +345,7 @@ def test_a_database_may_have_any_name(victim, tmp_path, name):
 @pytest.mark.parametrize("name", ['missing"; CREATE ROLE mine; --', "missing'; --", "%s {} $1"])
 def test_a_database_that_is_missing_is_named_as_it_is(name):
     for script in (["etl.py"], ["sparkify", "check"], ["sparkify", "psql"]):
-        result = run(*script, DATABASE_URL=url_of(name))
+        result = call(*script, DATABASE_URL=url_of(name))
         assert result.returncode == 1
         assert f"there is no database {name} on " in result.stderr
 
@@ -403,7 +403,7 @@ def role(conn, nothing_else_changes):
 def test_a_role_may_have_any_name(role, cur, tmp_path):
     folder = write_data(tmp_path / "data", [song()], [event()])
     url = url_of("sparkifydb", user=role)
-    result = run("etl.py", folder, "--load", "copy", cwd=tmp_path, DATABASE_URL=url)
+    result = call("etl.py", folder, "--load", "copy", cwd=tmp_path, DATABASE_URL=url)
     assert (result.returncode, result.stderr) == (0, "")
     result = run("sparkify", "psql", "-XAtc", "SELECT current_user", DATABASE_URL=url)
     assert result.stdout == f"{role}\n"

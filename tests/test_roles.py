@@ -18,7 +18,7 @@ import psycopg2
 import pytest
 from psycopg2 import errors, sql
 from records import event, read_tables, song, write_data, write_lines
-from scripts import PROJECT, assert_fails_in_one_line, run
+from scripts import PROJECT, assert_fails_in_one_line, call, run, thorough
 from test_server import IS_ROOT, server_pid, using
 
 import create_tables
@@ -131,7 +131,7 @@ def data(tmp_path):
 
 def load(folder, *arguments, role=LOADER):
     """Load a folder as a role, and return what etl.py said."""
-    result = run("etl.py", folder, *arguments, cwd=folder, **as_role(role))
+    result = call("etl.py", folder, *arguments, cwd=folder, **as_role(role))
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout
 
@@ -172,12 +172,12 @@ def read_objects():
 
 def test_the_loader_can_retry_lines_set_aside(tables, data):
     path = write_lines(data[0] / "log_data" / "more.json", [event(ts=99, level=None)])
-    assert run("etl.py", data[0], cwd=data[0], **as_role(LOADER)).returncode == 3
+    assert call("etl.py", data[0], cwd=data[0], **as_role(LOADER)).returncode == 3
     rejects = data[0] / "rejected.jsonl"
     entry = json.loads(rejects.read_text())
     assert entry["file"] == path
     rejects.write_text(json.dumps(entry | {"text": json.dumps(event(ts=99))}) + "\n")
-    result = run("etl.py", "--retry", rejects, **as_role(LOADER))
+    result = call("etl.py", "--retry", rejects, **as_role(LOADER))
     assert (result.returncode, result.stderr) == (0, "")
     assert rejects.read_text() == ""
 
@@ -201,7 +201,7 @@ def test_the_loader_has_no_privilege_that_it_does_not_need(tables, data, privile
     load_as_owner(data[0])
     with session() as cur:
         cur.execute(f"REVOKE {privilege} ON ALL TABLES IN SCHEMA public FROM {LOADER}")
-    result = run("etl.py", data[1], cwd=data[1], **as_role(LOADER))
+    result = call("etl.py", data[1], cwd=data[1], **as_role(LOADER))
     assert result.returncode == 1
     assert "permission denied for table" in result.stderr
 
@@ -321,14 +321,14 @@ def run_and_read(function):
 @pytest.mark.parametrize("role", [LOADER, READER])
 def test_only_the_owner_resets_the_tables(filled, role):
     before = run_and_read(read_tables)
-    result = run("create_tables.py", **as_role(role))
+    result = call("create_tables.py", **as_role(role))
     assert_fails_in_one_line(result, "must be owner of", "connect as the owner")
     assert run_and_read(read_tables) == before
 
 
 @pytest.mark.parametrize("loader", ["rows", "copy"])
 def test_the_reader_cannot_load_and_is_told_in_one_line(tables, data, loader):
-    result = run("etl.py", data[0], "--load", loader, cwd=data[0], **as_role(READER))
+    result = call("etl.py", data[0], "--load", loader, cwd=data[0], **as_role(READER))
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
     assert "permission denied for" in result.stderr
@@ -340,7 +340,7 @@ def test_the_reader_cannot_load_and_is_told_in_one_line(tables, data, loader):
 def test_a_retry_names_the_grants_too(tables, tmp_path):
     entry = {"file": "/x/log_data/x.json", "line": 1, "reason": "", "text": json.dumps(event())}
     write_lines(tmp_path / "rejected.jsonl", [entry])
-    result = run("etl.py", "--retry", "rejected.jsonl", cwd=tmp_path, **as_role(READER))
+    result = call("etl.py", "--retry", "rejected.jsonl", cwd=tmp_path, **as_role(READER))
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
     assert f"(role {READER} of sparkifydb on /" in result.stderr
@@ -365,7 +365,7 @@ def test_the_reader_reads_every_table(filled):
 
 @pytest.mark.parametrize("role", [READER, LOADER])
 def test_the_sanity_checks_pass_for_each_role(filled, role):
-    result = run("sparkify", "check", **as_role(role))
+    result = call("sparkify", "check", **as_role(role))
     passed = f"All {len(sanity_check_queries)} sanity checks passed\n"
     assert (result.returncode, result.stdout, result.stderr) == (0, passed, "")
 
@@ -374,7 +374,7 @@ def test_the_sanity_checks_pass_for_each_role(filled, role):
 def test_the_sanity_checks_are_not_made_without_the_right_to_read(filled, lacking):
     with session() as cur:
         cur.execute(f"REVOKE SELECT ON {lacking} FROM {READER}")
-    result = run("sparkify", "check", **as_role(READER))
+    result = call("sparkify", "check", **as_role(READER))
     assert_fails_in_one_line(result, f"permission denied for table {lacking}", f"role {READER}")
 
 
@@ -382,7 +382,7 @@ def test_the_sanity_checks_are_not_made_without_a_way_into_the_schema(filled):
     with session() as cur:
         cur.execute("REVOKE USAGE ON SCHEMA public FROM PUBLIC")
         cur.execute(f"REVOKE USAGE ON SCHEMA public FROM {READER}")
-        result = run("sparkify", "check", **as_role(READER))
+        result = call("sparkify", "check", **as_role(READER))
         cur.execute(f"GRANT USAGE ON SCHEMA public TO PUBLIC, {READER}")
     assert_fails_in_one_line(result, f"has no tables that {READER} can see")
 
@@ -401,7 +401,7 @@ def test_the_roles_may_be_named_in_a_url(filled):
 unix_only = pytest.mark.skipif(os.name == "nt", reason="sockets and modes are those of Unix")
 
 
-@pytest.fixture(scope="module", params=["pg", "with a space/pg"])
+@pytest.fixture(scope="module", params=[thorough("pg"), "with a space/pg"])
 def own_server(request):
     """The data folder and the socket's folder of an embedded server that runs."""
     with tempfile.TemporaryDirectory(prefix="sparkify-db-") as folder:

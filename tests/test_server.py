@@ -19,6 +19,7 @@ from scripts import (
     PASSWORD,
     PROJECT,
     assert_fails_in_one_line,
+    call,
     environment_of,
     run,
     script_of,
@@ -185,7 +186,7 @@ WAYS = [by_variables, by_address, by_url, by_password_file, by_service]
 @pytest.mark.parametrize("way", WAYS)
 def test_both_scripts_reach_a_server_over_tcp(tcp, tmp_path, way):
     variables = way(tcp, tmp_path) | {"SPARKIFY_PGDATA": tmp_path / "pg", "PGDATABASE": "other"}
-    result = run("create_tables.py", **variables)
+    result = call("create_tables.py", **variables)
     assert (result.stderr, result.returncode) == ("", 0)
     query = "SELECT current_database(), inet_server_port(), count(*) FROM songplays"
     assert psql(query, **variables) == f"sparkifydb|{tcp['PGPORT']}|0"
@@ -194,17 +195,17 @@ def test_both_scripts_reach_a_server_over_tcp(tcp, tmp_path, way):
 
 def test_database_url_names_the_database(tcp):
     variables = {"DATABASE_URL": f"{by_url(tcp, None)['DATABASE_URL']}/of%20its%20own"}
-    assert run("create_tables.py", **variables).returncode == 0
+    assert call("create_tables.py", **variables).returncode == 0
     assert psql("SELECT current_database()", **variables) == "of its own"
 
 
 def test_bundled_psql_serves_where_there_is_none(tcp):
-    assert run("create_tables.py", **tcp).returncode == 0
+    assert call("create_tables.py", **tcp).returncode == 0
     assert psql("SELECT 1", **tcp | {"PATH": "/nowhere"}) == "1"
 
 
 def test_psql_exit_status_is_passed_on(tcp):
-    assert run("create_tables.py", **tcp).returncode == 0
+    assert call("create_tables.py", **tcp).returncode == 0
     assert run("sparkify", "psql", "-c", r"\q", **tcp).returncode == 0
     assert run("sparkify", "psql", "-c", "nonsense", **tcp).returncode == 1
     script = ("-v", "ON_ERROR_STOP=1", "-f", Path(__file__))  # no SQL: psql says 3
@@ -236,7 +237,7 @@ def test_password_is_not_on_the_command_line(tcp, monkeypatch):
     ],
 )
 def test_refusals_are_told_in_one_line(tcp, script, changes, words):
-    result = run(*script.split(), **tcp | changes)
+    result = call(*script.split(), **tcp | changes)
     assert_fails_in_one_line(result, script.split()[0] + ": ", "sparkifydb on", *words)
     assert "Is the server running" not in result.stderr  # libpq's own advice, less to the point
 
@@ -259,19 +260,19 @@ def test_refusals_are_told_in_one_line(tcp, script, changes, words):
     ],
 )
 def test_malformed_database_url_is_told_but_not_quoted(url):
-    result = run("sparkify", "psql", DATABASE_URL=url)
+    result = call("sparkify", "psql", DATABASE_URL=url)
     assert_fails_in_one_line(result, "DATABASE_URL", "postgresql://user:password@host", "%40")
 
 
 def test_all_addresses_tried_are_told(tcp):
     hosts = {"PGHOST": "127.0.0.2,127.0.0.1", "PGPASSWORD": "wrong"}
-    result = run("sparkify", "psql", **tcp | hosts)
+    result = call("sparkify", "psql", **tcp | hosts)
     assert_fails_in_one_line(result, "127.0.0.2", "refused", "password authentication failed")
 
 
 def test_missing_database_is_told_in_one_line(tcp):
     url = f"{by_url(tcp, None)['DATABASE_URL']}/missing"
-    result = run("sparkify", "psql", DATABASE_URL=url)
+    result = call("sparkify", "psql", DATABASE_URL=url)
     assert_fails_in_one_line(result, "missing", "127.0.0.1", f"run {command('create_tables.py')}")
 
 
@@ -305,7 +306,7 @@ def read_loaded_files(cur):
 
 
 def test_ctrl_c_cancels_the_query_in_psql(tcp):
-    assert run("create_tables.py", **tcp).returncode == 0
+    assert call("create_tables.py", **tcp).returncode == 0
     process = subprocess.Popen(
         [sys.executable, *script_of("sparkify"), "psql", "-c", "SELECT pg_sleep(60)"],
         cwd=PROJECT,
@@ -380,7 +381,7 @@ def test_data_folder_may_have_any_path(tmp_path, folder):
         embedded.socket_folder(data).rmdir()
 
 
-@pytest.mark.parametrize("locale", ["xx_XX.UTF-8", "C"])
+@pytest.mark.parametrize("locale", ["xx_XX.UTF-8", thorough("C")])
 def test_locale_that_is_not_installed_or_not_utf8(tmp_path, locale):
     result = run("create_tables.py", SPARKIFY_PGDATA=tmp_path / "pg", LC_ALL=locale)
     assert (result.stderr, result.returncode) == ("", 0)
@@ -438,7 +439,7 @@ def bystander():
     process.wait()
 
 
-@pytest.mark.parametrize("lines", [8, 5])
+@pytest.mark.parametrize("lines", [8, thorough(5)])
 def test_pid_file_that_names_another_program(data, bystander, lines):
     whole = [bystander.pid, data, 1, 5432, data, "", "1 2", "ready"]
     for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
@@ -460,7 +461,7 @@ def test_pid_file_that_names_another_postgres(data, server):
 WHOLE = "{ended}\n/x\n1\n5432\n/x\n\n1 2\nready\n"
 
 
-@pytest.mark.parametrize("text", ["", "nonsense\n", "{ended}\n", WHOLE])
+@pytest.mark.parametrize("text", ["", thorough("nonsense\n"), thorough("{ended}\n"), WHOLE])
 def test_pid_file_of_a_server_that_is_gone(data, text):
     (data / "postmaster.pid").write_text(text.format(ended=ended_pid()))
     assert_works_and_stops(data)
@@ -596,7 +597,7 @@ def test_psql_gets_its_options(arguments):
 
 @pytest.mark.parametrize("how", ["PGTZ", "role"])
 def test_sessions_are_in_utc_whatever_the_user_or_the_role_says(tcp, how):
-    assert run("create_tables.py", **tcp).returncode == 0
+    assert call("create_tables.py", **tcp).returncode == 0
     variables = {"PGTZ": "US/Pacific"} if how == "PGTZ" else {}
     setting = "SET timezone TO 'US/Pacific'" if how == "role" else "RESET timezone"
     psql(f"ALTER ROLE CURRENT_USER {setting}", **tcp)
