@@ -5,6 +5,7 @@ one makes several. A block is read here, by a thread beside COPY, or on a worker
 """
 
 import codecs
+import io
 import itertools
 import os
 from collections import deque
@@ -121,16 +122,22 @@ def name_file(error, file):
 
 def read_lines(file, storage):
     """Return the bytes of a File's lines. A byte-order mark is left out."""
+    is_part = file.start or file.end is not None
     with storage.open(file.uri) as stream:
-        # No further than its end: a line that is longer than all of it belongs to a part before.
-        limit = -1 if file.end is None else file.end - file.start + 1
-        start = seek_line(stream, file.start, limit)
-        if start in (file.start - 1, file.end):  # the file is shorter by now, or no line begins
-            return b""
-        end = file.end and seek_line(stream, file.end)
-        stream.seek(start)
-        text = stream.read() if end is None else stream.read(end - start)
+        text = read_part(file, io.BufferedReader(stream)) if is_part else stream.read()
     return text if file.start else text.removeprefix(codecs.BOM_UTF8)
+
+
+def read_part(file, stream):
+    """Return the bytes of the lines that begin in a part of a file."""
+    # No further than its end: a line that is longer than all of it belongs to a part before.
+    limit = -1 if file.end is None else file.end - file.start + 1
+    start = seek_line(stream, file.start, limit)
+    if start in (file.start - 1, file.end):  # the file is shorter by now, or no line begins
+        return b""
+    end = file.end and seek_line(stream, file.end)
+    stream.seek(start)
+    return stream.read() if end is None else stream.read(end - start)
 
 
 def seek_line(stream, position, limit=-1):

@@ -1,6 +1,5 @@
 """Shared storage, such as S3: folders and files by URIs, as pyarrow's filesystems take them."""
 
-import io
 import re
 import time
 from concurrent.futures import CancelledError
@@ -77,7 +76,7 @@ class SharedStorage:
 
     def open(self, uri):
         """Open a file to read bytes."""
-        return io.BufferedReader(self.filesystem.open_input_file(path_of(uri)))
+        return self.filesystem.open_input_file(path_of(uri))
 
     def read(self, files, read_lines):
         """Yield what read_lines reads of each of some Files, or the OSError that it meets.
