@@ -5,6 +5,7 @@ one makes several. A block is read here, by a thread beside COPY, or on a worker
 """
 
 import codecs
+import io
 import itertools
 import os
 from collections import deque
@@ -21,7 +22,6 @@ from sparkify.files import File, LocalStorage, UnreadableFile, stored_uri
 from sparkify.transform import TRANSFORMS, split_rows
 
 BLOCK_BYTES = 16 << 20  # of lines that are parsed together
-BLOCK_FILES = 4000  # at most, for it is files, not bytes, that take the time where they are small
 ENTRIES = 1000  # of lines set aside, likewise
 
 
@@ -80,11 +80,14 @@ class Block(NamedTuple):
 # Plan
 
 
-def plan_blocks(files):
-    """Yield lists of Files of about BLOCK_BYTES: many small ones, or a part of a large one."""
+def plan_blocks(files, block_files):
+    """Yield lists of Files of about BLOCK_BYTES: many small ones, or a part of a large one.
+
+    No more than `block_files`: where they are small, it is files, not bytes, that take the time.
+    """
     block, size = [], 0
     for file in files:
-        if block and (size + file.size > BLOCK_BYTES or len(block) == BLOCK_FILES):
+        if block and (size + file.size > BLOCK_BYTES or len(block) == block_files):
             yield block
             block, size = [], 0
         if file.size > BLOCK_BYTES:
@@ -104,30 +107,37 @@ def plan_blocks(files):
 
 def read_block(files, storage, target=None, catalogue=None):
     """Return Files of one kind as a Block, ready to be loaded row by row or by COPY to a target."""
-    texts, errors = zip(*(try_to_read(file, storage) for file in files), strict=True)
+    texts, errors = [], []
+    for file, answer in zip(files, storage.read(files, read_lines), strict=True):
+        failed = isinstance(answer, OSError)
+        texts.append(b"" if failed else answer)
+        errors.append(name_file(answer, file) if failed else None)
     return make_block(files, texts, errors, target, catalogue)
 
 
-def try_to_read(file, storage):
-    """Return the bytes of a File's lines and None, or none and the OSError."""
-    try:
-        return storage.read(file, read_lines), None
-    except OSError as error:
-        return b"", OSError(error.errno, error.strerror or str(error), file.uri)
+def name_file(error, file):
+    """Return an OSError as one that names its file."""
+    return OSError(error.errno, error.strerror or str(error), file.uri)
 
 
 def read_lines(file, storage):
     """Return the bytes of a File's lines. A byte-order mark is left out."""
+    is_part = file.start or file.end is not None
     with storage.open(file.uri) as stream:
-        # No further than its end: a line that is longer than all of it belongs to a part before.
-        limit = -1 if file.end is None else file.end - file.start + 1
-        start = seek_line(stream, file.start, limit)
-        if start in (file.start - 1, file.end):  # the file is shorter by now, or no line begins
-            return b""
-        end = file.end and seek_line(stream, file.end)
-        stream.seek(start)
-        text = stream.read() if end is None else stream.read(end - start)
+        text = read_part(file, io.BufferedReader(stream)) if is_part else stream.read()
     return text if file.start else text.removeprefix(codecs.BOM_UTF8)
+
+
+def read_part(file, stream):
+    """Return the bytes of the lines that begin in a part of a file."""
+    # No further than its end: a line that is longer than all of it belongs to a part before.
+    limit = -1 if file.end is None else file.end - file.start + 1
+    start = seek_line(stream, file.start, limit)
+    if start in (file.start - 1, file.end):  # the file is shorter by now, or no line begins
+        return b""
+    end = file.end and seek_line(stream, file.end)
+    stream.seek(start)
+    return stream.read() if end is None else stream.read(end - start)
 
 
 def seek_line(stream, position, limit=-1):
@@ -170,9 +180,10 @@ def read_blocks(files, storage=None, target=None, catalogue=None, executor=None,
     need the catalogue then, to find their songs in. An executor reads up to `ahead` of them while
     others are being loaded.
     """
+    storage = storage or LocalStorage()
     kinds = (group for _, group in itertools.groupby(files, key=attrgetter("kind")))
-    blocks = (block for group in kinds for block in plan_blocks(group))
-    plan = ((block, storage or LocalStorage(), target, catalogue) for block in blocks)
+    blocks = (block for group in kinds for block in plan_blocks(group, storage.block_files))
+    plan = ((block, storage, target, catalogue) for block in blocks)
     lines_before = 0
     for block in read_ahead(read_block, plan, executor, ahead):
         if block.outcomes[0].file.start == 0:

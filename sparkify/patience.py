@@ -5,12 +5,13 @@ import functools
 import sys
 import time
 from concurrent.futures import Future, wait
-from threading import Thread
+from threading import Lock, Thread
 
 from sparkify.messages import script_name
 
 LOOK_SECONDS = 1  # between looks at what is waited for
 SAY_SECONDS = 10  # to wait before that is said
+saying = Lock()
 
 
 def await_answer(work, *arguments, check):
@@ -46,9 +47,14 @@ def at_most(seconds, name):
     return check
 
 
-@functools.cache
 def say_once(text):
-    """Say on stderr what is waited for."""
+    """Say on stderr what is waited for, which several threads may do at the same time."""
+    with saying:
+        say_new(text)
+
+
+@functools.cache
+def say_new(text):
     with contextlib.suppress(ImportError):  # as on a cluster's workers, where nobody reads it
         from tqdm import tqdm
 

@@ -3,11 +3,12 @@
 import functools
 import gc
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pyarrow
 
 from sparkify.blocks import read_blocks
+from sparkify.files import LocalStorage
 
 READERS = 2  # threads that read and transform beside COPY
 
@@ -23,21 +24,20 @@ def open_reader(storage=None, threads=False, scheduler=None):
     def read(files, target=None, catalogue=None, executor=None, ahead=0):
         return read_blocks(files, storage, target, catalogue, executor, ahead)
 
-    if scheduler:
-        from sparkify import cluster  # Dask, for clusters alone
+    with closing(storage or LocalStorage()):  # whoever stops loading doesn't wait for what is read
+        if scheduler:
+            from sparkify import cluster  # Dask, for clusters alone
 
-        with cluster.connect(scheduler) as executor:
-            yield functools.partial(cluster.read, executor, read)
-    elif threads:
-        executor = ThreadPoolExecutor(READERS)
-        try:
-            yield functools.partial(read, executor=executor, ahead=READERS + 1)
-        finally:  # whoever stops loading doesn't wait for what is being read
-            executor.shutdown(wait=False, cancel_futures=True)
-            if storage:
-                storage.close()
-    else:
-        yield read
+            with cluster.connect(scheduler) as executor:
+                yield functools.partial(cluster.read, executor, read)
+        elif threads:
+            executor = ThreadPoolExecutor(READERS)
+            try:
+                yield functools.partial(read, executor=executor, ahead=READERS + 1)
+            finally:
+                executor.shutdown(wait=False, cancel_futures=True)
+        else:
+            yield read
 
 
 def spare_memory():

@@ -1,15 +1,16 @@
 """Shared storage, such as S3: folders and files by URIs, as pyarrow's filesystems take them."""
 
-import io
+import re
 import time
 from concurrent.futures import CancelledError
+from contextlib import closing
 from datetime import timedelta
 from urllib.parse import unquote
 
 from pyarrow import ArrowException
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
-from sparkify.files import LocalStorage, is_json
+from sparkify.files import LocalStorage, at_once, is_json
 from sparkify.messages import LoadError, WrongArguments, one_line
 from sparkify.patience import at_most, await_answer, say_once
 
@@ -19,6 +20,12 @@ LISTING_SECONDS = 3600  # or a list of millions of files
 GONE_SECONDS = 30  # to ask for a folder after a file failed, before the storage is taken for gone
 LOST_SECONDS = 3  # a failure that takes longer is no refusal:
 LOST_FILES = 5  # after so many in a row the storage is taken for gone, too
+# What S3, Google's storage and Azure's say to credentials, S3 mostly without a word on why.
+DENIAL = re.compile(
+    r"AWS Error (\w*(DENIED|SIGNATURE|KEY_ID|TOKEN|EXPIRED)|UNKNOWN \(HTTP status 40[013]\))"
+    r"|Status\((PERMISSION_DENIED|UNAUTHENTICATED)|Azure Error: \[\w*Auth|AuthenticationException"
+)
+DENIED = "(have the credentials expired, or do they lack the right to read it?)"
 # pyarrow's own limits, lest it tries again for many minutes, of which it can't be interrupted
 LIMITS = {
     "s3": {"connect_timeout": 5.0, "request_timeout": 5.0},
@@ -34,6 +41,8 @@ URL_REMEDY = (
 
 class SharedStorage:
     """The folders and files that one of pyarrow's filesystems reaches, by their URIs."""
+
+    block_files = 500  # each takes long: many blocks give a cluster's threads something to do
 
     def __init__(self, filesystem):
         self.filesystem = filesystem
@@ -67,26 +76,36 @@ class SharedStorage:
 
     def open(self, uri):
         """Open a file to read bytes."""
-        return io.BufferedReader(self.filesystem.open_input_file(path_of(uri)))
+        return self.filesystem.open_input_file(path_of(uri))
 
-    def read(self, file, read_lines):
-        """Return what read_lines reads of a File.
+    def read(self, files, read_lines):
+        """Yield what read_lines reads of each of some Files, or the OSError that it meets.
 
-        Raises OSError where the file is to blame, LoadError where it is the storage.
+        Raises LoadError where the storage, not a file, is to blame.
+        """
+        with closing(at_once(lambda file: self.try_to_read(file, read_lines), files)) as answers:
+            for file, (answer, lost) in zip(files, answers, strict=True):
+                if lost:
+                    self.lost_files += 1
+                elif not isinstance(answer, OSError):
+                    self.lost_files = 0
+                if self.lost_files >= LOST_FILES:
+                    raise gone(file.uri, answer)
+                yield answer
+
+    def try_to_read(self, file, read_lines):
+        """Return what read_lines reads of a File, or the OSError, which may be the storage's fault.
+
+        Whether it may, is returned, too: a storage that denies all, or doesn't answer.
         """
         began = time.monotonic()
         try:
-            text = self.try_twice(file, read_lines)
-        except FileNotFoundError:
-            raise
+            return self.try_twice(file, read_lines), False
+        except FileNotFoundError as error:
+            return error, False
         except OSError as error:
-            if time.monotonic() - began > LOST_SECONDS:
-                self.lost_files += 1
-            if self.lost_files == LOST_FILES:
-                raise gone(file.uri, error) from None
-            raise
-        self.lost_files = 0
-        return text
+            slow = time.monotonic() - began > LOST_SECONDS
+            return error, slow or isinstance(error, PermissionError)
 
     def try_twice(self, file, read_lines):
         """Return what read_lines reads of a File, which may have failed in a bad moment."""
@@ -108,14 +127,14 @@ class SharedStorage:
                 self.is_folder(uri)
                 return
             except OSError as error:
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or isinstance(error, PermissionError):
                     raise gone(uri, error) from None
-                say_once(f"can't reach {uri}: trying again for {GONE_SECONDS} s")
+                say_once(f"can't reach {name_of(uri)}: trying again for {GONE_SECONDS} s")
             time.sleep(1)
 
     def ask(self, seconds, uri, work, *arguments):
         """Return what work gives within some seconds. Raises OSError."""
-        check_time = at_most(seconds, "/".join(uri.split("/", 3)[:3]))
+        check_time = at_most(seconds, name_of(uri))
 
         def check(waited):
             if self.closed:
@@ -125,8 +144,15 @@ class SharedStorage:
         check(0)
         try:
             return await_answer(work, *arguments, check=check)
-        except ArrowException as error:  # such as Azure's
-            raise OSError(one_line(error)) from None
+        except (OSError, ArrowException) as error:  # the latter such as Azure's
+            raise sort_error(error) from None
+
+
+def sort_error(error):
+    """Return an error as an OSError, a PermissionError where the storage denies something."""
+    if DENIAL.search(str(error)):
+        return PermissionError(f"{one_line(error)} {DENIED}")
+    return error if isinstance(error, OSError) else OSError(one_line(error))
 
 
 def gone(uri, error):
@@ -135,6 +161,11 @@ def gone(uri, error):
 
 def reason_of(error):
     return one_line(error)[:REASON_LENGTH]
+
+
+def name_of(uri):
+    """Return the storage's part of a URI."""
+    return "/".join(uri.split("/", 3)[:3])
 
 
 def path_of(uri):

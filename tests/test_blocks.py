@@ -1,8 +1,11 @@
 """Files in blocks: where they are cut, what is read together, and how far ahead."""
 
+from threading import Event
+
 import pytest
 from pyarrow.fs import LocalFileSystem
 from records import event, listed, read_records, write_lines
+from remote import PATIENCE_SECONDS
 from scripts import thorough
 
 from sparkify import blocks, files
@@ -15,7 +18,7 @@ def test_a_file_larger_than_a_block_is_read_in_several(tmp_path, monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 2000)
     lines = [event(ts=number) if number != 77 else "bad" for number in range(100)]
     path = write_lines(tmp_path / "log.json", lines)
-    assert len(list(blocks.plan_blocks([listed("log", path)]))) > 10
+    assert len(list(blocks.plan_blocks([listed("log", path)], 9))) > 10
     records, [reject] = read_records(path, "log")
     assert [record["ts"] for record in records] == [n for n in range(100) if n != 77]
     assert reject.line == 78
@@ -36,10 +39,10 @@ def test_wherever_a_file_is_cut_each_line_is_read_once_and_keeps_its_number(
 
 
 def test_small_files_are_read_together_and_large_ones_apart(monkeypatch):
-    sizes = {"a": 3, "b": 4, "c": 21, "d": 20, "e": 0}
+    sizes = {"a": 3, "b": 4, "c": 21, "d": 20, "e": 0, "f": 1, "g": 1}
     found = [files.File("log", name, size) for name, size in sizes.items()]
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 10)
-    plan = [[(f.uri, f.start, f.end) for f in block] for block in blocks.plan_blocks(found)]
+    plan = [[(f.uri, f.start, f.end) for f in block] for block in blocks.plan_blocks(found, 2)]
     assert plan == [
         [("a", 0, None), ("b", 0, None)],
         [("c", 0, 7)],
@@ -47,7 +50,8 @@ def test_small_files_are_read_together_and_large_ones_apart(monkeypatch):
         [("c", 14, None)],
         [("d", 0, 10)],
         [("d", 10, None)],
-        [("e", 0, None)],
+        [("e", 0, None), ("f", 0, None)],
+        [("g", 0, None)],
     ]
 
 
@@ -61,6 +65,31 @@ def test_nothing_is_read_beyond_the_end_of_a_file_that_shrank(tmp_path, storage,
     uri = f"file://{path}" if storage == "shared" else path
     file = files.File("log", uri, 100, None, *part)
     assert blocks.read_lines(file, STORAGES[storage]) == b""
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_files_of_a_block_are_read_at_once_and_stay_in_order(tmp_path, monkeypatch, storage):
+    def open_first_as_the_last(self, path):
+        if path.endswith("0.json"):
+            assert others_are_open.wait(PATIENCE_SECONDS)
+        elif path.endswith("3.json"):
+            others_are_open.set()
+        return open_file(self, path)
+
+    monkeypatch.setattr(files, "HANDFUL", 1)
+    others_are_open, open_file = Event(), type(STORAGES[storage]).open
+    monkeypatch.setattr(type(STORAGES[storage]), "open", open_first_as_the_last)
+    paths = [write_lines(tmp_path / f"{n}.json", [event(ts=n)] * n) for n in range(4)]
+    (tmp_path / "1.json").unlink()
+    scheme = "x://" if storage == "shared" else ""
+    found = [files.File("log", f"{scheme}{path}", 9) for path in paths]
+    outcomes = blocks.read_block(found, STORAGES[storage]).outcomes
+    assert [(o.file, o.records, bool(o.error)) for o in outcomes] == [
+        (found[0], 0, False),
+        (found[1], 0, True),
+        (found[2], 2, False),
+        (found[3], 3, False),
+    ]
 
 
 # Reading ahead

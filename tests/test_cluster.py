@@ -21,7 +21,7 @@ import create_tables
 import sparkify.cluster
 from sparkify.cluster import can_reach, cluster_errors, connect, watch_workers
 from sparkify.messages import LoadError
-from sparkify.patience import say_once
+from sparkify.patience import say_new
 from sparkify.versions import LIBRARIES, find_difference, find_versions, run_alike
 
 
@@ -249,7 +249,7 @@ ALIVE, PAUSED = [("running", 1)], [("paused", 1), ("paused", 9)]
     ],
 )
 def test_workers_that_are_gone_for_a_minute_end_the_run(said, fault, capsys):
-    say_once.cache_clear()
+    say_new.cache_clear()
     check = watch_workers(FakeClient(*said))
     for seconds in range(5, 66):
         check(seconds)

@@ -11,6 +11,8 @@ from scripts import thorough
 
 import etl
 from sparkify import report, shared
+from sparkify.blocks import read_lines
+from sparkify.files import File
 from sparkify.messages import LoadError
 from sparkify.storage import find_storage
 
@@ -145,25 +147,71 @@ def write_nights(folder, nights):
     return write_data(folder, [song()])
 
 
-@pytest.mark.parametrize("way", ["rows", "copy"])
-def test_a_bad_moment_costs_nothing_and_a_bad_file_only_itself(load_from, cur, tmp_path, way):
+DENIED = OSError("AWS Error ACCESS_DENIED during HeadObject operation: No response body.")
+
+
+@pytest.mark.parametrize(("way", "error"), [("rows", ArrowException("refused")), ("copy", DENIED)])
+def test_a_bad_moment_costs_nothing_and_a_bad_file_only_itself(
+    load_from, cur, tmp_path, way, error
+):
     root = f"x://{write_nights(tmp_path / 'data', 4)}"
-    storage = Faulty({"001.json": 1, "002.json": 2}, ArrowException("refused"))
+    storage = Faulty({"001.json": 1, "002.json": 2}, error)
     tallies = load_from(storage, root, way)
     assert [tallies["song"].files, tallies["song"].unreadable] == [1, 0]
     assert [tallies["log"].files, tallies["log"].unreadable] == [3, 1]
     assert len(read_tables(cur)["songplays"]) == 3
 
 
-def test_files_that_get_no_answer_one_after_another_end_the_run(
-    load_from, cur, tmp_path, monkeypatch
+@pytest.mark.parametrize(
+    ("seconds", "error", "reason"),
+    [
+        (0, TimeoutError("no answer"), "no answer"),
+        (60, DENIED, r"AWS Error ACCESS_DENIED.* \(have the credentials expired, .*\?\)"),
+    ],
+)
+def test_files_that_fail_one_after_another_end_the_run(
+    load_from, cur, tmp_path, monkeypatch, seconds, error, reason
 ):
-    monkeypatch.setattr(shared, "LOST_SECONDS", 0)
-    faults = {f"00{n}.json": 9 for n in range(2, 9)}
-    storage = Faulty(faults, TimeoutError("no answer"))
-    with pytest.raises(LoadError, match=r"can't read x://.*006.json any more: no answer;"):
+    monkeypatch.setattr(shared, "LOST_SECONDS", seconds)
+    storage = Faulty({f"00{n}.json": 9 for n in range(2, 9)}, error)
+    with pytest.raises(LoadError, match=f"can't read x://.*006.json any more: {reason};"):
         load_from(storage, f"x://{write_nights(tmp_path / 'data', 8)}", "rows")
     assert read_tables(cur)["songplays"] == []
+
+
+def test_a_storage_that_denies_all_is_asked_no_more(monkeypatch):
+    def deny(self, uri):
+        asked.append(uri)
+        raise PermissionError("expired")
+
+    asked = []
+    file = File("log", "x:///logs/1.json", 1)
+    monkeypatch.setattr(Faulty, "is_folder", deny)
+    with pytest.raises(LoadError, match="can't read x:///logs any more: expired; "):
+        list(Faulty({"1.json": 9}, DENIED).read([file], read_lines))
+    assert asked == ["x:///logs"]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_denial"),
+    [
+        (
+            "AWS Error UNKNOWN (HTTP status 400) during HeadObject operation: No response body.",
+            True,
+        ),
+        ("AWS Error INVALID_ACCESS_KEY_ID during GetObject operation: Unknown", True),
+        ("AWS Error SIGNATURE_DOES_NOT_MATCH during GetObject operation: Wrong", True),
+        ("google::cloud::Status(PERMISSION_DENIED: no)", True),
+        (
+            "AWS Error UNKNOWN (HTTP status 503) during HeadObject operation: No response body.",
+            False,
+        ),
+        ("AWS Error NETWORK_CONNECTION during HeadObject operation: curlCode: 7", False),
+        ("google::cloud::Status(UNAVAILABLE: no)", False),
+    ],
+)
+def test_what_a_storage_says_to_credentials_is_told_from_other_errors(text, is_denial):
+    assert isinstance(shared.sort_error(OSError(text)), PermissionError) == is_denial
 
 
 @pytest.mark.parametrize(("state", "way"), [("gone", "rows"), ("mute", "copy")])
@@ -175,8 +223,8 @@ def test_a_storage_that_goes_away_ends_the_run(
             proxy.change(state)
         return read(self, file, read_lines)
 
-    read = shared.SharedStorage.read
-    monkeypatch.setattr(shared.SharedStorage, "read", read_and_cut)
+    read = shared.SharedStorage.try_to_read
+    monkeypatch.setattr(shared.SharedStorage, "try_to_read", read_and_cut)
     storage.upload(write_nights(tmp_path / "data", 5), bucket)
     cut_off, root = find_storage(Storage(proxy.address).url(bucket, CREDENTIALS))
     monkeypatch.setattr(shared, "ANSWER_SECONDS", 1)
