@@ -49,14 +49,11 @@ class Tally:
     log: Log
     files: int = 0
     unchanged: int = 0
+    unreadable: int = 0
     records: int = 0
     page_views: int = 0
     rejected: int = 0
     left_out: set = field(default_factory=set)
-
-    @property
-    def unreadable(self):
-        return len(self.left_out)
 
     def leave_out(self, error):
         """Report, once, a file or folder that can't be read. Raises LoadError if strict."""
@@ -66,6 +63,7 @@ class Tally:
         if error.filename in self.left_out:
             return
         self.left_out.add(error.filename)
+        self.unreadable += 1
         tqdm.write(f"etl.py: {message}", file=sys.stderr)
         self.log.note("file", uri=error.filename, status="unreadable", error=error.strerror)
 
