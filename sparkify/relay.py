@@ -66,7 +66,7 @@ def connect(address):
         server.connect(address)
         return server
     except OSError:
-        raise Refused(CANNOT_CONNECT, "the server has ended; start serve again") from None
+        raise Refused(CANNOT_CONNECT, "the server has ended; run serve again") from None
 
 
 def read_start(client, user):

@@ -208,7 +208,14 @@ or, as a URL: postgresql://{READER}:{password}@{relay.HOST}:{port}/{server.DATAB
 
 
 def wait_for_end(door):
-    """Let clients in until Ctrl-C or SIGTERM."""
+    """Let clients in until Ctrl-C or SIGTERM. Raises ServerError where the server ends before."""
+    door.service_actions = require_running
     with contextlib.suppress(KeyboardInterrupt):
         door.serve_forever()
     print(f"Port {door.server_address[1]} is closed", flush=True)
+
+
+def require_running():
+    """Raise ServerError where the embedded server has ended: somebody has killed it."""
+    if not embedded.find_postmaster(embedded.data_folder()):
+        raise ServerError("the embedded server has ended; run serve again, which starts it")

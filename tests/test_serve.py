@@ -414,6 +414,16 @@ def test_killed_it_leaves_nothing_that_listens(resting):
     assert server_pid(resting) is None
 
 
+@unix_only
+def test_it_ends_when_the_server_is_killed(resting):
+    with serving(resting) as (process, typed):
+        os.kill(server_pid(resting), signal.SIGKILL)
+        said = process.communicate(timeout=60)
+        why = "sparkify: the embedded server has ended; run serve again, which starts it\n"
+        assert (process.returncode, *said) == (1, "", why)
+    assert not is_open(typed)
+
+
 def listening(pid):
     """Return the addresses and ports at which a process or one of its children listens."""
     process = psutil.Process(pid)
@@ -427,6 +437,6 @@ def test_a_server_that_is_gone_is_told():
     with relay.Relay(0, ("127.0.0.1", port), READER) as door:
         threading.Thread(target=door.serve_forever, daemon=True).start()
         parameters = {"host": relay.HOST, "port": door.server_address[1], "user": READER}
-        with pytest.raises(psycopg2.OperationalError, match="start serve again"):
+        with pytest.raises(psycopg2.OperationalError, match="run serve again"):
             psycopg2.connect(**parameters)
         door.shutdown()
