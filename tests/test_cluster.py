@@ -29,7 +29,7 @@ class Cluster:
     """A Dask scheduler and workers, each a process of its own that knows nothing of the project."""
 
     def __init__(self, folder, processes):
-        self.folder, self.processes = folder, processes
+        self.folder, self.processes, self.workers = folder, processes, {}
         file = folder / "scheduler.json"
         self.scheduler = self.start("scheduler", "--port", "0", "--scheduler-file", file)
         self.address = json.loads(wait_for(lambda: file.exists() and file.read_text()))["address"]
@@ -51,9 +51,10 @@ class Cluster:
         """Start workers that nobody restarts, and return them once they are ready."""
         options = ("--no-nanny", "--nthreads", "1", "--memory-limit", "0")
         workers = [self.start("worker", self.address, *options, **variables) for _ in range(number)]
-        pids = {worker.pid for worker in workers}
+        pids = {worker.pid: worker for worker in workers}
         with self.connect() as client:
-            wait_for(lambda: pids <= set(client.run(os.getpid).values()))
+            wait_for(lambda: pids.keys() <= set(client.run(os.getpid).values()))
+        self.workers |= pids
         return workers
 
     def connect(self):
@@ -110,13 +111,16 @@ def wait_for_progress(client):
     wait_for(is_something_done)
 
 
-def is_held_at_work(worker, client, address):
-    """Stop a worker, so that it can't be done before it is killed, and let it go on if it rests."""
-    worker.send_signal(signal.SIGSTOP)
-    work = client.processing()[address]
-    if not work:
-        worker.send_signal(signal.SIGCONT)
-    return work
+def hold_one_at_work(workers, client):
+    """Stop a worker that has work, so that it can't be done before it is killed, and return it."""
+    processing = client.processing()
+    for address, worker in workers.items():
+        if processing[address]:
+            worker.send_signal(signal.SIGSTOP)
+            if client.processing()[address]:
+                return worker
+            worker.send_signal(signal.SIGCONT)
+    return None
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system can't hold a process")
@@ -125,13 +129,12 @@ def test_a_worker_that_is_killed_costs_only_time(
 ):
     alone = load(large_data, "--load", "copy")
     assert (alone.status, alone.errors, alone.rejects) == (0, [], [])
-    [worker] = cluster.start_workers(1)
     create_tables.reset_tables(cur, conn)
     with cluster.connect() as client:
-        addresses = {pid: address for address, pid in client.run(os.getpid).items()}
+        pids = client.run(os.getpid)
+        workers = {address: cluster.workers[pid] for address, pid in pids.items()}
         process = start("etl.py", large_data, "--load", "copy", "--scheduler", cluster.address)
-        wait_for(lambda: is_held_at_work(worker, client, addresses[worker.pid]))
-        worker.kill()
+        wait_for(lambda: hold_one_at_work(workers, client)).kill()
         assert process.poll() is None
     assert finish(process) == alone
 
