@@ -70,7 +70,11 @@ def load_copy(cur, conn, files, read, tallies, progress=SILENT):
 
 
 def copy_files(cur, conn, files, read, tallies, progress):
-    """Load Files in a transaction and return row counts. Raises LoadError, UnreadableFile."""
+    """Load Files in a transaction and return row counts. Raises LoadError, UnreadableFile.
+
+    Rows are counted before the commit: the first to read a row after it marks that row, on disk, as
+    committed (its hint bits: https://wiki.postgresql.org/wiki/Hint_Bits), unless it was frozen.
+    """
     try:
         with transaction(conn):
             loader = CopyLoader(cur, progress)

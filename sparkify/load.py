@@ -92,8 +92,8 @@ songplay_outranked_delete = delete_outranked_songplays("""
     )
 """)
 
-savepoint_set = "SAVEPOINT file"
-savepoint_rollback = "ROLLBACK TO SAVEPOINT file"
+savepoint_set = "SAVEPOINT attempt"
+savepoint_rollback = "ROLLBACK TO SAVEPOINT attempt"
 
 
 class CommitLost(Exception):

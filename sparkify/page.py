@@ -76,7 +76,7 @@ def run_notebook(path):
         with tempfile.TemporaryDirectory() as profile:  # nobody's own; not all have a home
             os.environ["IPYTHONDIR"] = profile
             # Not in the main thread, where nbclient would handle signals.
-            return await_answer(client.execute, check=lambda waited: None)
+            return await_answer(client.execute)
     except Interrupted:
         client.shutdown_kernel = "immediate"
         raise

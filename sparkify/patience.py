@@ -14,17 +14,18 @@ SAY_SECONDS = 10  # to wait before that is said
 saying = Lock()
 
 
-def await_answer(work, *arguments, check):
+def await_answer(work, *arguments, check=None):
     """Return what work gives, or raise what it raises; meanwhile call check, which may raise.
 
-    Check is handed the seconds waited. Work runs in a thread of its own: one that hangs in a
-    library can't be ended, but it can be left behind.
+    Check is handed the seconds waited; without it, work must end by itself. Work runs in a thread
+    of its own: one that hangs in a library can't be ended, but it can be left behind.
     """
     answer = Future()
     Thread(target=give_answer, args=(answer, work, arguments), daemon=True).start()
     began = time.monotonic()
     while not wait([answer], LOOK_SECONDS).done:
-        check(time.monotonic() - began)
+        if check:
+            check(time.monotonic() - began)
     return answer.result()
 
 

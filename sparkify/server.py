@@ -61,7 +61,7 @@ def connect(dbname=None):
     os.environ["PGTZ"] = TIME_ZONE
     try:
         # Python waits, where a signal ends the wait; libpq itself gives up after a while.
-        conn = await_answer(partial(psycopg2.connect, **parameters), check=lambda waited: None)
+        conn = await_answer(partial(psycopg2.connect, **parameters))
     except (psycopg2.Error, UnicodeError) as error:
         raise explain(error, parameters) from None
     interrupts.connections.add(conn)
