@@ -90,7 +90,7 @@ CREATE TABLE songplays (
     session_id  BIGINT NOT NULL,
     location    TEXT,
     user_agent  TEXT,
-    UNIQUE (user_id, start_time, session_id)
+    UNIQUE (user_id, start_time, session_id) INCLUDE (level)
 )
 """
 
@@ -193,10 +193,11 @@ ALTER TABLE songplays
 
 song_foreign_key = "ALTER TABLE songs ADD FOREIGN KEY (artist_id) REFERENCES artists"
 
-# A user's plays need no index of their own: the natural key begins with user_id.
+# A user's plays need no index of their own: the natural key begins with user_id, and its index has
+# the level, too, so that changes of level, like an artist's listeners, are found in an index alone.
 songplay_time_index = "CREATE INDEX ON songplays (start_time)"
 songplay_song_index = "CREATE INDEX ON songplays (song_id)"
-songplay_artist_index = "CREATE INDEX ON songplays (artist_id)"
+songplay_artist_index = "CREATE INDEX ON songplays (artist_id, user_id)"
 song_artist_index = "CREATE INDEX ON songs (artist_id)"
 # Titles are looked up by equality only, and a B-tree refuses those of more than 2,700 bytes.
 song_title_index = "CREATE INDEX ON songs USING HASH (title)"

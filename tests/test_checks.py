@@ -74,7 +74,7 @@ BREAKS = {
     "songs: foreign keys": (DROP_SONG_ARTIST_KEY,),
     UNMATCHED_KEYS: (DROP_PLAY_KEY,),
     "songplays: natural key": (
-        "ALTER TABLE songplays DROP CONSTRAINT songplays_user_id_start_time_session_id_key",
+        "ALTER TABLE songplays DROP CONSTRAINT songplays_user_id_start_time_session_id_level_key",
     ),
     f"songplays: {REQUIRED}": (
         "ALTER TABLE songplays ALTER COLUMN level DROP NOT NULL; "
@@ -149,7 +149,7 @@ BREAKS = {
         "loaded_files: primary key",
     ),
     NATURAL_KEY_UNIQUE: (
-        "ALTER TABLE songplays DROP CONSTRAINT songplays_user_id_start_time_session_id_key; "
+        "ALTER TABLE songplays DROP CONSTRAINT songplays_user_id_start_time_session_id_level_key; "
         "INSERT INTO songplays (start_time, user_id, level, song_id, artist_id, session_id) "
         "SELECT start_time, user_id, level, song_id, artist_id, session_id "
         f"FROM songplays WHERE songplay_id = {MATCHED}",

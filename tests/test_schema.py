@@ -72,7 +72,7 @@ COLUMNS = {
 }
 CONSTRAINTS = {
     ("songplays", "PRIMARY KEY (songplay_id)"),
-    ("songplays", "UNIQUE (user_id, start_time, session_id)"),
+    ("songplays", "UNIQUE (user_id, start_time, session_id) INCLUDE (level)"),
     ("songplays", 'FOREIGN KEY (start_time) REFERENCES "time"(start_time)'),
     ("songplays", "FOREIGN KEY (user_id) REFERENCES users(user_id)"),
     ("songplays", "FOREIGN KEY (song_id) REFERENCES songs(song_id)"),
