@@ -61,7 +61,7 @@ LOG_SCHEMA = pa.schema(
 PLAY_SCHEMA = pa.schema(list(LOG_SCHEMA)[: LOG_SCHEMA.get_field_index("auth")])
 PAGE_VIEW_TEXTS = ("page", "auth", "level", "location", "method", "userAgent")
 SCHEMAS = {"song": SONG_SCHEMA, "log": LOG_SCHEMA}
-ID_LENGTH = 256  # characters, of ids and of the names of pages
+NAME_LENGTH = 256  # characters, of what is in an index: ids, names of pages and of plays' levels
 LAST_MS = 253_402_300_799_999  # the end of the year 9999, as far as Python's datetime goes
 
 
@@ -243,9 +243,8 @@ def find_song_faults(songs):
     for column in ("song_id", "artist_id", "artist_name", "title", "duration"):
         yield f"{column} is missing", pc.is_null(songs[column])
     for column in ("song_id", "artist_id"):
-        length = pc.utf8_length(songs[column])
-        yield f"{column} is empty", pc.equal(length, 0)
-        yield f"{column} is longer than {ID_LENGTH} characters", pc.greater(length, ID_LENGTH)
+        yield f"{column} is empty", pc.equal(songs[column], "")
+        yield find_long_names(songs, column)
     yield "year is out of range", is_outside(songs["year"], -(2**31), 2**31 - 1)
     yield from find_value_faults(songs)
 
@@ -271,6 +270,7 @@ def find_play_faults(events):
     yield "userId is missing", is_blank(events["userId"])
     yield from find_event_faults(events)
     yield "level is missing", pc.is_null(events["level"])
+    yield find_long_names(events, "level")
     yield from find_value_faults(events.select(PLAY_SCHEMA.names))
 
 
@@ -278,8 +278,7 @@ def find_view_faults(events):
     """Yield the breaches of rules that only page views must keep: see find_log_faults."""
     for reason, mask in find_event_faults(events):
         yield reason, pc.and_not(mask, is_blank(events["userId"])) if "userId" in reason else mask
-    length = pc.utf8_length(events["page"])
-    yield f"page is longer than {ID_LENGTH} characters", pc.greater(length, ID_LENGTH)
+    yield find_long_names(events, "page")
     for column in ("itemInSession", "status"):
         yield f"{column} is out of range", is_outside(events[column], -(2**31), 2**31 - 1)
     yield from find_value_faults(events.select(PAGE_VIEW_TEXTS))
@@ -294,6 +293,12 @@ def find_event_faults(events):
     yield "userId is no whole number", pc.invert(is_number)
     yield "userId is out of range", pc.or_(pc.greater(digits, 10), is_great)
     yield "sessionId is missing", pc.is_null(events["sessionId"])
+
+
+def find_long_names(table, column):
+    """Return the reason, and a mask of the records it applies to, as the rules yield them."""
+    is_long = pc.greater(pc.utf8_length(table[column]), NAME_LENGTH)
+    return f"{column} is longer than {NAME_LENGTH} characters", is_long
 
 
 def is_blank(column):

@@ -171,6 +171,7 @@ BAD_LINES = [
     (event(sessionId=None), "sessionId is missing"),
     (event(sessionId="7"), "sessionId: number expected, string found"),
     (event(level=None), "level is missing"),
+    (event(level="é" * 257), "level is longer than 256 characters"),
     (event(song={"title": "x"}), "song: string expected, object found"),
     (event(song=["x"]), "song: string expected, array found"),
     (event(song="a\0b"), "song holds the character U+0000, which Postgres can't store"),

@@ -86,6 +86,7 @@ EDGES = {  # of what a field may hold, by name or type
     "userId": ['"2147483647"', '"2147483648"', '"10000000000"', '"0"', '"08"', '"٨"', '""', "null"],
     "itemInSession": ["2147483647", "2147483648", "-2147483649", "null", "1.0", '"1"'],
     "status": ["200", "2147483648", "null", "404.0", '"404"', "{}"],
+    "level": [f'"{"é" * 256}"', f'"{"é" * 257}"', '"\\u0000"', "null"],
     "song_id": [f'"{"S" * 256}"', f'"{"S" * 257}"', f'"{"é" * 256}"', '""', "null", '"\\u0000"'],
     "artist_id": [f'"{"🎵" * 256}"', f'"{"é" * 257}"', '""', "null", '"\\u0000"'],
 }
@@ -313,6 +314,7 @@ def is_good_play(record):
     return (
         is_user(record["userId"])
         and record["level"] is not None
+        and len(record["level"]) <= 256
         and all(can_be_stored(record[name]) for name in PLAY_FIELDS)
     )
 
