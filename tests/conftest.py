@@ -35,6 +35,8 @@ from records import load_data  # noqa: E402
 
 import create_tables  # noqa: E402
 from sparkify import embedded  # noqa: E402
+from sparkify.comments import comment_queries  # noqa: E402
+from sql_queries import create_table_queries, drop_table_queries  # noqa: E402
 
 
 def pytest_addoption(parser):
@@ -105,10 +107,12 @@ def sample(server):
 
 @pytest.fixture
 def conn():
-    """A connection to freshly created tables."""
+    """A connection to tables that are new: create_tables.py's statements, sent all at once."""
     cur, conn = create_tables.create_database()
     with contextlib.closing(conn):
-        create_tables.reset_tables(cur, conn)
+        create_tables.set_time_zone(cur, conn)
+        cur.execute(";".join([*drop_table_queries, *create_table_queries, *comment_queries]))
+        conn.commit()
         yield conn
 
 

@@ -94,7 +94,7 @@ def test_a_cluster_reads_shared_storage(load, mixed_data, cluster, storage, buck
 def large_data(tmp_path_factory):
     """A data folder that keeps a cluster at work for a while."""
     folder = tmp_path_factory.mktemp("large")
-    command = [sys.executable, PROJECT / "data" / "generate.py", folder, "--events", "200000"]
+    command = [sys.executable, PROJECT / "data" / "generate.py", folder, "--events", "100000"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return folder
 

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on 
 LOADERS = ["rows", "copy"]
 STARTS = ["empty", "filled"]  # the tables: as created, or with half of the files loaded
 # Both ways of loading take about a second for these.
-EVENTS = {"rows": "4000", "copy": "12000"}
+EVENTS = {"rows": "2500", "copy": "8000"}
 ATTEMPTS = 5  # to load, while the server starts again
 
 
