@@ -46,6 +46,7 @@ class Ending:
 
 ending = Ending()
 connections = WeakSet()  # to be cut
+waiting_at_exit = set()  # functions that atexit would call, and that wait for others
 
 
 # While a script imports
@@ -174,6 +175,8 @@ def end(status):
     """End the process, having stopped what was started, without waiting for threads that read."""
     import atexit
 
+    for function in waiting_at_exit:
+        atexit.unregister(function)
     atexit._run_exitfuncs()
     os._exit(status)
 

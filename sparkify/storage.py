@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from sparkify import interrupts
 from sparkify.files import LocalStorage
 from sparkify.messages import LoadError, WrongArguments, one_line
 
@@ -17,8 +18,11 @@ def find_storage(data):
     that can't be found out.
     """
     if "://" in data:
-        from sparkify.shared import open_url  # pyarrow, for shared storage alone
+        from pyarrow import fs  # for shared storage alone
 
+        from sparkify.shared import open_url
+
+        interrupts.waiting_at_exit.add(getattr(fs, "ensure_s3_finalized", None))
         storage, root = open_url(data)
     else:
         storage, root = LocalStorage(), os.path.abspath(data)  # so that a line can be found again

@@ -1,6 +1,9 @@
 """DATA in shared storage, read by S3's protocol: what a local folder gives."""
 
 import json
+import os
+import signal
+import socket
 
 import pytest
 from pyarrow import ArrowException
@@ -212,6 +215,19 @@ def test_a_storage_that_denies_all_is_asked_no_more(monkeypatch):
 )
 def test_what_a_storage_says_to_credentials_is_told_from_other_errors(text, is_denial):
     assert isinstance(shared.sort_error(OSError(text)), PermissionError) == is_denial
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C can't be sent to one process here")
+def test_ctrl_c_ends_a_run_that_a_storage_keeps_waiting_for_longer(start):
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = Storage("{}:{}".format(*mute.getsockname())).url("bucket", CREDENTIALS)
+        process = start("etl.py", url, **AWS)
+        connection, _ = mute.accept()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=9)  # pyarrow's own end of S3 takes 13 s
+        connection.close()
+    assert process.returncode == 130
+    assert errors == "etl.py: interrupted; nothing was loaded, run it again\n"
 
 
 @pytest.mark.parametrize(("state", "way"), [("gone", "rows"), ("mute", "copy")])
