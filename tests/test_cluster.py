@@ -123,6 +123,7 @@ def hold_one_at_work(workers, client):
     return None
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system can't hold a process")
 def test_a_worker_that_is_killed_costs_only_time(
     load, start, finish, conn, cur, large_data, cluster

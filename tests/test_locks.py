@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from nights import append, damage, failing
 from records import event, read_tables, song, write_lines
-from scripts import assert_fails_in_one_line, run
+from scripts import assert_fails_in_one_line, run, thorough
 from test_server import free_port
 
 import create_tables
@@ -266,7 +266,7 @@ def cut_connection(forwarder, cur):
 
 
 @needs_sockets
-@pytest.mark.parametrize("end", [end_session, cut_connection])
+@pytest.mark.parametrize("end", [thorough(end_session), cut_connection])
 def test_a_server_that_goes_away_in_the_midst_of_a_load(
     night, busy, data, forwarder, conn, cur, tables, expect, recorded, loader, end
 ):
