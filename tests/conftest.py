@@ -36,6 +36,7 @@ from records import load_data  # noqa: E402
 import create_tables  # noqa: E402
 from sparkify import embedded  # noqa: E402
 from sparkify.comments import comment_queries  # noqa: E402
+from sparkify.server import connect  # noqa: E402
 from sql_queries import create_table_queries, drop_table_queries  # noqa: E402
 
 
@@ -96,12 +97,31 @@ def server():
     embedded.end_use(embedded.data_folder())
 
 
-@pytest.fixture(scope="module")
-def sample(server):
-    """A connection to tables that hold the sample, which the tests of a file share."""
+@pytest.fixture(scope="session")
+def loaded(server):
+    """The name of a database that holds the sample, to be copied."""
     cur, conn = create_tables.create_database()
     with contextlib.closing(conn):
         load_data(cur, conn)
+    copy_database("sparkifydb", "sample")
+    return "sample"
+
+
+def copy_database(source, target):
+    with contextlib.closing(connect("postgres")) as conn, conn.cursor() as cur:
+        conn.autocommit = True
+        cur.execute(f"DROP DATABASE IF EXISTS {target} WITH (FORCE)")
+        cur.execute(f"CREATE DATABASE {target} TEMPLATE {source}")
+
+
+@pytest.fixture(scope="module")
+def sample(loaded):
+    """A connection to tables that hold the sample, which the tests of a file share."""
+    copy_database(loaded, "sparkifydb")
+    cur, conn = create_tables.create_database()
+    with contextlib.closing(conn):
+        create_tables.set_time_zone(cur, conn)
+        conn.commit()
         yield conn
 
 
