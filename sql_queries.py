@@ -202,6 +202,10 @@ song_artist_index = "CREATE INDEX ON songs (artist_id)"
 # Titles are looked up by equality only, and a B-tree refuses those of more than 2,700 bytes.
 song_title_index = "CREATE INDEX ON songs USING HASH (title)"
 unmatched_title_index = "CREATE INDEX ON unmatched_songplays USING HASH (title)"
+# An artist has few titles: told so, Postgres counts plays by name without sorting them all.
+unmatched_name_statistics = """
+CREATE STATISTICS unmatched_songplays_names (ndistinct) ON title, artist FROM unmatched_songplays
+"""
 
 listening_view_create = """
 -- One row per songplay, with title, artist name and duration as played, in the catalogue or not
@@ -406,6 +410,7 @@ create_table_queries = [
     song_artist_index,
     song_title_index,
     unmatched_title_index,
+    unmatched_name_statistics,
     listening_view_create,
 ]
 drop_table_queries = [

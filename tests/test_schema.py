@@ -137,6 +137,16 @@ def test_an_index_serves_the_column(cur, table, first_column):
     assert (first_column,) in cur.fetchall()
 
 
+def test_titles_and_artists_that_wait_are_counted_together(cur):
+    cur.execute("SELECT pg_get_statisticsobjdef(oid) FROM pg_statistic_ext")
+    assert cur.fetchall() == [
+        (
+            "CREATE STATISTICS public.unmatched_songplays_names (ndistinct) "
+            "ON title, artist FROM unmatched_songplays",
+        )
+    ]
+
+
 def test_songplay_ids_are_generated(cur):
     with pytest.raises(psycopg2.errors.GeneratedAlways):
         cur.execute("INSERT INTO songplays VALUES (1, now(), 1, 'free', NULL, NULL, 1, '', '')")
