@@ -41,20 +41,22 @@ class Pool(Forwarder):
                 threading.Thread(target=self.serve, args=[client], daemon=True).start()
 
     def serve(self, client):
+        alone = self.turn if self.way == "one session" else contextlib.nullcontext()
         with contextlib.suppress(OSError):
             startup = client.recv(1 << 16)
-            if self.way == "one session" and self.server:
-                return  # and let the client wait
-            if self.way != "transactions" or not self.server:
-                self.server = self.open_session(startup)
-            client.sendall(self.welcome)
-            if self.way == "transactions":
-                self.lend(client)
-                return
-            back = (self.server, client, client)
-            threading.Thread(target=self.carry, args=back, daemon=True).start()
-            self.carry(client, self.server, client)
-            self.server = None
+            with alone:  # the others wait
+                self.connect(client, startup)
+
+    def connect(self, client, startup):
+        if self.way != "transactions" or not self.server:
+            self.server = self.open_session(startup)
+        client.sendall(self.welcome)
+        if self.way == "transactions":
+            self.lend(client)
+            return
+        server = self.server
+        threading.Thread(target=self.carry, args=(server, client, client), daemon=True).start()
+        self.carry(client, server, client)
 
     def open_session(self, startup):
         server = socket.socket(socket.AF_UNIX)
