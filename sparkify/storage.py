@@ -22,6 +22,7 @@ def find_storage(data):
 
         from sparkify.shared import open_url
 
+        # Not every pyarrow can do S3.
         interrupts.waiting_at_exit.add(getattr(fs, "ensure_s3_finalized", None))
         storage, root = open_url(data)
     else:

@@ -31,7 +31,7 @@ sys.modules["rfc3987_syntax"] = None
 pytest_plugins = ["nights", "remote"]  # their fixtures
 
 import scripts  # noqa: E402
-from records import load_data  # noqa: E402
+from records import copy_database, load_data  # noqa: E402
 
 import create_tables  # noqa: E402
 from sparkify import embedded  # noqa: E402
@@ -103,25 +103,16 @@ def loaded(server):
     cur, conn = create_tables.create_database()
     with contextlib.closing(conn):
         load_data(cur, conn)
-    copy_database("sparkifydb", "sample")
+    copy_database(connect("postgres"), "sparkifydb", "sample")
     return "sample"
-
-
-def copy_database(source, target):
-    with contextlib.closing(connect("postgres")) as conn, conn.cursor() as cur:
-        conn.autocommit = True
-        cur.execute(f"DROP DATABASE IF EXISTS {target} WITH (FORCE)")
-        cur.execute(f"CREATE DATABASE {target} TEMPLATE {source}")
 
 
 @pytest.fixture(scope="module")
 def sample(loaded):
     """A connection to tables that hold the sample, which the tests of a file share."""
-    copy_database(loaded, "sparkifydb")
-    cur, conn = create_tables.create_database()
+    copy_database(connect("postgres"), loaded, "sparkifydb")
+    _, conn = create_tables.create_database()
     with contextlib.closing(conn):
-        create_tables.set_time_zone(cur, conn)
-        conn.commit()
         yield conn
 
 

@@ -1,5 +1,6 @@
 """Tiny songs, log events and whole tables, for tests to say only what they are about."""
 
+import contextlib
 import json
 import os
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from sparkify import blocks, bulk, extract, transform
 from sparkify.files import File, LocalStorage
 from sparkify.report import make_tallies
 from sparkify.storage import DATA
+from sql_queries import database_time_zone
 
 LONG_AGO = 1_543_622_400_000_000  # 2018-12-01
 
@@ -104,6 +106,15 @@ def load_data(cur, conn, folder=DATA):
     create_tables.reset_tables(cur, conn)
     for kind, func in etl.PROCESS.items():
         etl.process_data(cur, conn, folder / f"{kind}_data", func, os.devnull)
+
+
+def copy_database(conn, source, target):
+    """Make a database a copy of another one, by a connection to neither, which is closed then."""
+    with contextlib.closing(conn), conn.cursor() as cur:
+        conn.autocommit = True
+        cur.execute(f"DROP DATABASE IF EXISTS {target} WITH (FORCE)")
+        cur.execute(f"CREATE DATABASE {target} TEMPLATE {source}")
+        cur.execute(database_time_zone.format(target))
 
 
 def read(files, target=None, catalogue=None):

@@ -22,13 +22,12 @@ from typing import NamedTuple
 import psutil
 import psycopg2
 import pytest
-from records import read_tables, song
+from records import copy_database, read_tables, song
 from scripts import PROJECT, environment_of, run
 from simulated import rename_songs
 from test_server import server_pid, using
 
 from sparkify import embedded
-from sql_queries import database_time_zone
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on this system")
 
@@ -133,14 +132,6 @@ def connect(server, name="sparkifydb"):
             time.sleep(0.05)
 
 
-def copy_database(server, source, target):
-    with contextlib.closing(connect(server, "postgres")) as conn, conn.cursor() as cur:
-        conn.autocommit = True
-        cur.execute(f"DROP DATABASE IF EXISTS {target} WITH (FORCE)")
-        cur.execute(f"CREATE DATABASE {target} TEMPLATE {source}")
-        cur.execute(database_time_zone.format(target))
-
-
 def read_database(server):
     """Return all rows of all tables, what is recorded of files, and what guards the tables."""
     with contextlib.closing(connect(server)) as conn, conn.cursor() as cur:
@@ -195,11 +186,11 @@ class World:
         self.undisturbed, self.seconds = {}, {}
 
     def save(self, start):
-        copy_database(self.server, "sparkifydb", f"{self.loader}_{start}")
+        copy_database(connect(self.server, "postgres"), "sparkifydb", f"{self.loader}_{start}")
 
     def restore(self, start, folder):
         """Make database and folder what they were at the start."""
-        copy_database(self.server, f"{self.loader}_{start}", "sparkifydb")
+        copy_database(connect(self.server, "postgres"), f"{self.loader}_{start}", "sparkifydb")
         (folder / "rejected.jsonl").unlink(missing_ok=True)
         if start == "filled":
             shutil.copy(self.folder / "rejected.jsonl", folder)
