@@ -6,7 +6,6 @@ process that ends, or the watcher, which is there for those that are killed.
 
 import atexit
 import contextlib
-import functools
 import hashlib
 import os
 import re
@@ -47,7 +46,6 @@ def data_folder():
     return Path(os.path.expanduser(folder)).resolve()
 
 
-@functools.cache
 def start_server(data):
     """Start the embedded server on a data folder unless it runs, and return how to connect to it.
 
@@ -58,8 +56,8 @@ def start_server(data):
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         with telling_of_a_wait(f"waiting for the embedded server in {data}"), turn(data) as claim:
             make_data_folder(data, claim)
-            atexit.register(end_quietly, data)
             if data not in users:
+                atexit.register(end_quietly, data)
                 users[data] = claims.try_claim(data / "base", shared=True)
             lines = run_server(data)
     except (ImportError, OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:

@@ -62,10 +62,10 @@ def connect(dbname=None):
     try:
         # Python waits, where a signal ends the wait; libpq itself gives up after a while.
         conn = await_answer(partial(psycopg2.connect, **parameters))
+        interrupts.connections.add(conn)
+        have_death_noticed(conn)
     except (psycopg2.Error, UnicodeError) as error:
         raise explain(error, parameters) from None
-    interrupts.connections.add(conn)
-    have_death_noticed(conn)
     return conn
 
 
@@ -75,8 +75,12 @@ def have_death_noticed(conn):
     A server on Windows can't, and refuses; there a statement goes on until it would answer.
     """
     conn.autocommit = True
-    with contextlib.suppress(psycopg2.Error), conn.cursor() as cur:
-        cur.execute(client_check_set)
+    try:
+        with conn.cursor() as cur:
+            cur.execute(client_check_set)
+    except psycopg2.Error:
+        if conn.closed:
+            raise
     conn.autocommit = False
 
 

@@ -484,6 +484,43 @@ def test_recovery_after_the_server_was_killed(data):
     assert_works_and_stops(data)
 
 
+KILL = """
+import os, select, signal, psycopg2
+from sparkify import embedded, server
+
+def kill():
+    text = (embedded.data_folder() / "postmaster.pid").read_text()
+    os.kill(int(text.split()[0]), signal.SIGKILL)
+
+def connect_and_kill(**parameters):
+    psycopg2.connect = connect
+    conn = connect(**parameters)
+    kill()
+    select.select([conn], [], [])
+    return conn
+
+connect = psycopg2.connect
+"""
+
+
+@pytest.mark.parametrize(
+    "when",
+    ["server.connect().close(); kill()", "psycopg2.connect = connect_and_kill"],
+    ids=["between-two-connections", "while-connecting"],
+)
+def test_a_process_whose_server_was_killed_starts_another(data, when):
+    lines = [KILL, when, "conn = server.connect_patiently(20)", "print(conn.info.dbname)"]
+    result = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)],
+        cwd=PROJECT,
+        env=environment_of(SPARKIFY_PGDATA=data),
+        capture_output=True,
+        text=True,
+    )
+    assert (result.returncode, result.stdout) == (0, "sparkifydb\n"), result.stderr
+    assert all("can't connect" in line for line in result.stderr.splitlines())
+
+
 def test_processes_that_start_at_once_share_the_server(tmp_path):
     commands = [[sys.executable, PROJECT / "create_tables.py"]] * 2
     environment = environment_of(SPARKIFY_PGDATA=tmp_path / "pg")
