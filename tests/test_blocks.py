@@ -24,7 +24,7 @@ def test_a_file_larger_than_a_block_is_read_in_several(tmp_path, monkeypatch):
     assert reject.line == 78
 
 
-@pytest.mark.parametrize("size", [1, thorough(2), thorough(3), thorough(7), 10, thorough(50)])
+@pytest.mark.parametrize("size", [thorough(1), thorough(2), 3, thorough(7), 10, thorough(50)])
 @pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n\r\n"])
 def test_wherever_a_file_is_cut_each_line_is_read_once_and_keeps_its_number(
     tmp_path, monkeypatch, size, ending

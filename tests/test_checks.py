@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-from records import load_data
 from scripts import PROJECT, assert_fails_in_one_line, call, environment_of, run, script_of
 
 import sql_queries
@@ -400,10 +399,12 @@ def test_a_warning_may_be_plain(cur, capsys):
 @pytest.fixture
 def broken(sample):
     """The sample for a while with a user's level that breaks a rule, for a program to see it."""
+    change = "UPDATE users SET level = %s WHERE level = %s"
     with sample, sample.cursor() as cur:
-        cur.execute("UPDATE users SET level = 'gold'")
+        cur.execute(change, ("gold", "paid"))
     yield {"SPARKIFY_PGDATA": os.environ["SPARKIFY_PGDATA"]}
-    load_data(sample.cursor(), sample)
+    with sample, sample.cursor() as cur:
+        cur.execute(change, ("paid", "gold"))
 
 
 def test_warnings_that_go_to_a_file_are_plain(broken):

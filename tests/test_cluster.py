@@ -83,6 +83,7 @@ def test_a_cluster_gives_what_one_process_gives(load, mixed_data, cluster, way):
     assert load(mixed_data.name, "--load", way, "--scheduler", cluster.address) == alone
 
 
+@pytest.mark.thorough
 def test_a_cluster_reads_shared_storage(load, mixed_data, cluster, storage, bucket):
     path = f"{bucket}/tägliche Daten"
     storage.upload(mixed_data, path)
@@ -140,6 +141,7 @@ def test_a_worker_that_is_killed_costs_only_time(
     assert finish(process) == alone
 
 
+@pytest.mark.thorough
 def test_a_scheduler_that_is_killed_ends_the_run(start, finish, large_data, cluster):
     """The last test of the file that needs the cluster."""
     process = start("etl.py", large_data, "--load", "copy", "--scheduler", cluster.address)
@@ -290,7 +292,9 @@ def test_a_scheduler_that_never_answers(monkeypatch):
             pass
 
 
-@pytest.mark.parametrize("address", ["nonsense", "no://127.0.0.1:8786", "tcp://127.0.0.1"])
+@pytest.mark.parametrize(
+    "address", [thorough("nonsense"), thorough("no://127.0.0.1:8786"), "tcp://127.0.0.1"]
+)
 def test_an_address_that_means_nothing(load, small_data, address):
     outcome = load(small_data, "--scheduler", address)
     assert outcome.status in (1, 2)

@@ -57,7 +57,7 @@ views = st.builds(
 )
 
 
-@settings(max_examples=settings().max_examples // 2)  # each is loaded file by file
+@settings(max_examples=settings().max_examples // 3)  # each is loaded file by file
 @given(st.data())
 def test_tables_depend_on_the_set_of_records_only(conn, cur, tmp_path, data):
     some_songs = data.draw(st.lists(songs, min_size=2, max_size=8))

@@ -1,5 +1,8 @@
 """The report shows what test.ipynb answers, in one file; only a whole one replaces an old one."""
 
+import contextlib
+import copy
+import io
 import os
 import shutil
 import socket
@@ -7,7 +10,15 @@ import socket
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
-from scripts import PROJECT, assert_fails_in_one_line, run
+from notebooks import (
+    assert_is_committed,
+    assert_warns_of_nothing,
+    opened,
+    printed,
+    read_cells,
+    read_text,
+)
+from scripts import assert_fails_in_one_line, run
 from test_docs import EXAMPLES, RUN_ELSEWHERE
 
 from sparkify import page
@@ -15,6 +26,7 @@ from sparkify.interpreter import command
 from sparkify.messages import LoadError
 
 HERE = {"SPARKIFY_PGDATA": os.environ["SPARKIFY_PGDATA"]}
+WARNING = "\033[38;5;208m[WARNING] "
 WRITTEN = "events from 2018-11-01 to 2018-11-30\n"
 
 
@@ -33,17 +45,51 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def report(sample, folder):
-    """The report of the sample as it was written over an older one, and as a tree."""
-    notebook = (PROJECT / "test.ipynb").read_bytes()
+def written(sample, folder):
+    """The cells of test.ipynb as they ran for the report, which was written over an older one."""
+    notebook, ran, output = folder / "test.ipynb", [], io.StringIO()
+    notebook.write_bytes(read_text("test.ipynb"))
     (folder / "report.html").write_text("yesterday's")
     (folder / "report.html").chmod(0o640)
     (folder / "link.html").symlink_to(folder / "report.html")
-    result = run_report(folder / "link.html")
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == f"Wrote {folder / 'link.html'}: {WRITTEN}"
-    assert (PROJECT / "test.ipynb").read_bytes() == notebook
+
+    def run_and_keep(path):
+        found = run_notebook(path)
+        ran.extend(copy.deepcopy(found.cells))
+        return found
+
+    run_notebook = page.run_notebook
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
+        patch.setenv("IPYTHONDIR", "")  # which it changes
+        patch.setattr(page, "NOTEBOOK", notebook)
+        patch.setattr(page, "run_notebook", run_and_keep)
+        page.write_report([str(folder / "link.html")])
+    assert output.getvalue() == f"Wrote {folder / 'link.html'}: {WRITTEN}"
+    assert notebook.read_bytes() == read_text("test.ipynb")
+    notebook.unlink()
+    return ran
+
+
+@pytest.fixture(scope="module")
+def report(written, folder):
+    """The report of the sample as a tree."""
     return BeautifulSoup((folder / "report.html").read_bytes(), "html.parser")
+
+
+def test_its_notebook_warns_of_nothing(written):
+    assert_warns_of_nothing(written)
+
+
+def test_its_notebook_is_committed_as_it_ran(written):
+    assert_is_committed("test.ipynb", written)
+
+
+@pytest.mark.thorough
+def test_it_is_written_by_the_program(sample, tmp_path):
+    result = run_report(tmp_path / "report.html")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == f"Wrote {tmp_path / 'report.html'}: {WRITTEN}"
+    assert "Call the Parade" in (tmp_path / "report.html").read_text()
 
 
 def test_an_old_file_is_replaced_through_a_link_and_keeps_its_rights(report, folder):
@@ -160,6 +206,21 @@ def test_a_notebook_that_fails_is_told_in_one_line_and_leaves_the_old_file(
     assert str(failure.value) == "broken.ipynb failed: ValueError: no such"
     assert {path.name for path in tmp_path.iterdir()} == {"broken.ipynb", "report.html"}
     assert (tmp_path / "report.html").read_text() == "old"
+
+
+# Other tables than the sample's
+
+
+def test_its_notebook_warns_of_a_broken_schema(conn, cur):
+    cur.execute("ALTER TABLE songplays DROP CONSTRAINT songplays_user_id_fkey")
+    cur.execute("INSERT INTO users VALUES (7, NULL, NULL, NULL, 'gold')")
+    conn.commit()
+    names = ("zone", "setup-1", "setup-2", "sanity-1")
+    with opened() as run:
+        cells = run([cell for cell in read_cells("test.ipynb") if cell.id in names])
+    warnings = [line for line in printed(cells).splitlines() if line.startswith(WARNING)]
+    assert [line for line in warnings if "songplays: foreign keys" in line]
+    assert [line for line in warnings if "users: level" in line and '"user_id":7' in line]
 
 
 def test_empty_tables_say_what_to_run(conn, tmp_path):

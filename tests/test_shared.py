@@ -85,9 +85,9 @@ def test_shared_storage_that_cannot_be_reached(load, closed_port):
     "url",
     [
         f"s3://{CREDENTIALS}bucket/a b",
-        f"s3://{CREDENTIALS}bucket/a?region=us-east-1&no_such=1",
-        f"no://{CREDENTIALS}bucket/a",
-        "s3://?region=us-east-1",
+        thorough(f"s3://{CREDENTIALS}bucket/a?region=us-east-1&no_such=1"),
+        thorough(f"no://{CREDENTIALS}bucket/a"),
+        thorough("s3://?region=us-east-1"),
     ],
 )
 def test_a_url_that_means_nothing(load, url):
