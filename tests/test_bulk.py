@@ -693,7 +693,7 @@ def assert_leaves_out(cur, conn, capsys, folder, torn, loader, rejects=os.devnul
     return tallies
 
 
-@pytest.mark.parametrize("places", [[2000], [0], [4000], [0, 2000, 4000]])
+@pytest.mark.parametrize("places", [[2000], thorough([0]), thorough([4000]), [0, 2000, 4000]])
 def test_a_torn_log_file_is_left_out_whole(conn, cur, small, torn, capsys, loader, places):
     torn[:] = places
     path = small / "log_data" / "g torn.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from records import event, read_tables, song, write_data, write_lines
-from scripts import PROJECT, call, run
+from scripts import PROJECT, call, run, thorough
 
 from sparkify.interpreter import command
 from sparkify.locks import load_lock_select
@@ -181,7 +181,7 @@ def test_data_without_any_file_is_a_wrong_argument(night, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, file names are Unicode by rule")
-@pytest.mark.parametrize("loader", ["rows", "copy"])
+@pytest.mark.parametrize("loader", [thorough("rows"), "copy"])
 def test_a_path_may_be_no_utf_8(etl, data, cur, loader):
     strange = data.rename(data.parent / os.fsdecode(b"d\xff"))
     log = write_lines(strange / "log_data" / os.fsdecode(b"\xfe.json"), [event(ts=9), "bad"])

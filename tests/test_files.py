@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from nights import append, damage
 from records import event, song, write_lines
+from scripts import thorough
 
 import create_tables
 import etl
@@ -85,7 +86,7 @@ def insert_spaces(path):
     os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
 
 
-@pytest.mark.parametrize("change", [rewrite, insert_spaces])
+@pytest.mark.parametrize("change", [rewrite, thorough(insert_spaces)])
 def test_a_file_that_changed_is_read_again(night, data, tables, expect, loader, change):
     night(data, "--load", loader)
     change(data / "log_data" / "more.json")

@@ -11,7 +11,7 @@ import psutil
 import psycopg2
 import pytest
 from records import write_data
-from scripts import PROJECT, environment_of, run, script_of
+from scripts import PROJECT, environment_of, run, script_of, thorough
 from test_server import server_pid, using
 
 from sparkify import embedded
@@ -95,7 +95,7 @@ def wait_until_gone(cur):
     [
         ("rows", signal.SIGINT, ROWS),
         ("copy", signal.SIGTERM, NOTHING),
-        ("rows", signal.SIGHUP, ROWS),
+        thorough("rows", signal.SIGHUP, ROWS),
     ],
 )
 def test_a_signal_while_it_waits(waiting, conn, cur, loader, number, stays):

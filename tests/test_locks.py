@@ -71,7 +71,9 @@ def test_a_second_load_waits_until_the_first_has_ended(busy, start, data, conn, 
     assert tables() == expected
 
 
-@pytest.mark.parametrize("arguments", [[], ["--retry", "rejected.jsonl"]], ids=["load", "retry"])
+@pytest.mark.parametrize(
+    "arguments", [[], thorough(["--retry", "rejected.jsonl"])], ids=["load", "retry"]
+)
 def test_a_second_load_need_not_wait(busy, conn, data, tmp_path, arguments):
     (tmp_path / "rejected.jsonl").touch()
     first = busy()

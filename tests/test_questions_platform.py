@@ -325,10 +325,10 @@ def test_silence_in_a_busy_service_is_improbable_and_no_number_overflows(conn, c
     assert [(*row[:3], row[4]) for row in ask(conn, SILENCES)] == [(noon, noon + 2 * HOUR, 2, 1e6)]
 
 
-FIRST, SECOND, *OTHERS = SERVICES
+FIRST, *OTHERS = SERVICES
 
 
-@pytest.mark.parametrize("service", [FIRST, SECOND, *map(thorough, OTHERS)])
+@pytest.mark.parametrize("service", [FIRST, *map(thorough, OTHERS)])
 def test_the_outage_that_is_simulated_comes_first(conn, cur, tmp_path, service):
     """It begins at 21:00 UTC on the day in the middle of the period."""
     folder = storage.DATA

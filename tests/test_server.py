@@ -632,7 +632,7 @@ def test_psql_gets_its_options(arguments):
     clients.require_options(arguments)
 
 
-@pytest.mark.parametrize("how", ["PGTZ", "role"])
+@pytest.mark.parametrize("how", [thorough("PGTZ"), "role"])
 def test_sessions_are_in_utc_whatever_the_user_or_the_role_says(tcp, how):
     assert call("create_tables.py", **tcp).returncode == 0
     variables = {"PGTZ": "US/Pacific"} if how == "PGTZ" else {}

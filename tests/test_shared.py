@@ -53,7 +53,7 @@ def test_a_url_may_hold_credentials_and_end_with_a_slash(load, small_data, stora
     assert json.loads(reject)["file"] == f"s3://{bucket}/a/log_data/bad.json"
 
 
-@pytest.mark.parametrize("missing", ["song_data", "log_data"])
+@pytest.mark.parametrize("missing", ["song_data", thorough("log_data")])
 def test_shared_storage_must_hold_both_folders(load, small_data, storage, bucket, missing):
     storage.upload(small_data, f"{bucket}/a")
     storage.files.delete_dir(f"{bucket}/a/{missing}")
