@@ -205,9 +205,10 @@ def try_launch(data):
         execute("pg_ctl", "start", "-D", data, "-l", log, "-o", options(data), *wait)
     except ProgramError as error:
         said = log.read_bytes()[before:].decode(errors="replace") if log.exists() else ""
-        if not find_postmaster(data) and "still in use" not in said:
-            raise ProgramError(find_cause(said) or error) from None
-        return False
+        if find_postmaster(data) or "still in use" in said:
+            return False
+        ended = f"it ended while it was starting, its log is {log}" if said else error
+        raise ProgramError(find_cause(said) or ended) from None
     return True
 
 

@@ -6,6 +6,7 @@ That package's own code is not used.
 import contextlib
 import importlib.util
 import os
+import re
 import stat
 import subprocess
 import tempfile
@@ -46,14 +47,17 @@ def execute(program, *arguments, claim=None, env=None):
         process = subprocess.Popen(command, env=env, **streams, **detached(), **user, **kept)
         if process.wait() != 0:
             said.seek(0)
-            raise ProgramError(find_cause(said.read()) or f"{program} failed")
+            text = said.read()
+            first_line = text.strip().partition("\n")[0]
+            raise ProgramError(find_cause(text) or first_line or f"{program} failed")
 
 
 def find_cause(text):
-    """Return the line that tells what a program failed of, None where it said nothing."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    causes = [line for line in lines if "FATAL" in line or "error:" in line]
-    return (causes[-1:] + lines[:1] + [None])[0]
+    """Return the line that tells what a program failed of, None where none does."""
+    causes = [
+        line for line in text.splitlines() if re.search("FATAL|error:|^pg_ctl: could not", line)
+    ]
+    return causes[-1] if causes else None
 
 
 def detached():

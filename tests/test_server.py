@@ -521,6 +521,18 @@ def test_a_process_whose_server_was_killed_starts_another(data, when):
     assert all("can't connect" in line for line in result.stderr.splitlines())
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on this system")
+def test_a_server_that_is_killed_while_it_starts_is_told(tmp_path):
+    data = tmp_path / "pg"
+    assert run("create_tables.py", SPARKIFY_PGDATA=data).returncode == 0
+    (data / "recovery.signal").touch()
+    with (data / "postgresql.auto.conf").open("a") as file:
+        file.write("restore_command = 'kill -9 $(head -n 1 postmaster.pid)'\n")
+    result = run("create_tables.py", SPARKIFY_PGDATA=data)
+    words = [f"can't start in {data}: it ended while it was starting", str(data / "log")]
+    assert_fails_in_one_line(result, *words)
+
+
 def test_processes_that_start_at_once_share_the_server(tmp_path):
     commands = [[sys.executable, PROJECT / "create_tables.py"]] * 2
     environment = environment_of(SPARKIFY_PGDATA=tmp_path / "pg")
