@@ -9,7 +9,7 @@ from pathlib import Path
 import create_tables
 import etl
 from sparkify import blocks, bulk, extract, transform
-from sparkify.files import File, LocalStorage
+from sparkify.files import File, LocalStorage, list_files
 from sparkify.report import make_tallies
 from sparkify.storage import DATA
 from sql_queries import database_time_zone
@@ -104,8 +104,10 @@ def read_records(path, kind):
 def load_data(cur, conn, folder=DATA):
     """Make the tables hold a data folder, the sample unless another is named, and nothing else."""
     create_tables.reset_tables(cur, conn)
-    for kind, func in etl.PROCESS.items():
-        etl.process_data(cur, conn, folder / f"{kind}_data", func, os.devnull)
+    folders = {kind: os.path.abspath(f"{folder}/{kind}_data") for kind in etl.PROCESS}
+    found = [file for kind, path in folders.items() for file in list_files(kind, path, None)]
+    load_copy(cur, conn, found, make_tallies(etl.PROCESS, os.devnull))
+    conn.commit()
 
 
 def copy_database(conn, source, target):

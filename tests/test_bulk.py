@@ -218,8 +218,8 @@ def hostile(tmp_path):
 def test_hostile_data_gives_the_same_by_both_loaders(
     night, hostile, conn, cur, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 5000)
-    assert sum(path.stat().st_size > 3 * 5000 for path in hostile.rglob("*.json")) >= 3
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 9000)
+    assert sum(path.stat().st_size > 3 * 9000 for path in hostile.rglob("*.json")) >= 3
     outcomes = []
     for loader, way in (("rows", ""), ("copy", "straight"), ("copy", "by staging")):
         create_tables.reset_tables(cur, conn)
