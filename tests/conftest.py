@@ -29,6 +29,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.modules["rfc3987_syntax"] = None
 
 pytest_plugins = ["nights", "remote"]  # their fixtures
+pytest.register_assert_rewrite("notebooks", "scripts")  # to say what differs, as in tests
 
 import scripts  # noqa: E402
 from records import copy_database, load_data  # noqa: E402
