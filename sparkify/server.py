@@ -72,7 +72,8 @@ def connect(dbname=None):
 def have_death_noticed(conn):
     """Have the server end the session as soon as this process is gone, even while it waits.
 
-    A server on Windows can't, and refuses; there a statement goes on until it would answer.
+    A server on Windows can't, and refuses; there a statement goes on until it would answer. Raises
+    psycopg2.Error where the session has ended.
     """
     conn.autocommit = True
     try:
