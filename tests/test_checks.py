@@ -360,8 +360,11 @@ def test_each_check_has_a_break():
 
 @pytest.mark.parametrize(
     "part",
-    ["hour = 24", *map(thorough, ["day = day + 1", "week = 0", "month = 13", "year = 0"])]
-    + ["weekday = 7"],
+    [
+        "hour = 24",
+        "weekday = 7",
+        *map(thorough, ["day = day + 1", "week = 0", "month = 13", "year = 0"]),
+    ],
 )
 def test_each_part_of_a_moment_is_checked_whatever_the_time_zone(cur, part):
     cur.execute("SET LOCAL TIME ZONE 'Pacific/Kiritimati'")

@@ -25,11 +25,11 @@ import pytest
 from records import copy_database, read_tables, song
 from scripts import PROJECT, environment_of, run
 from simulated import rename_songs
-from test_server import server_pid, using
+from test_server import needs_sigkill, server_pid, using
 
 from sparkify import embedded
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on this system")
+pytestmark = needs_sigkill
 
 LOADERS = ["rows", "copy"]
 STARTS = ["empty", "filled"]  # the tables: as created, or with half of the files loaded

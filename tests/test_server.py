@@ -31,6 +31,7 @@ from sparkify.interpreter import command
 
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 QUOTED = quote(PASSWORD, safe="")
+needs_sigkill = pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on this system")
 
 
 def psql(query, **variables):
@@ -473,6 +474,7 @@ def wait_until_gone(pid):
         time.sleep(0.05)
 
 
+@needs_sigkill
 def test_recovery_after_the_server_was_killed(data):
     with using(data):
         psql("CREATE TABLE kept AS SELECT 7 AS number", SPARKIFY_PGDATA=data)
@@ -503,6 +505,7 @@ connect = psycopg2.connect
 """
 
 
+@needs_sigkill
 @pytest.mark.parametrize(
     "when",
     ["server.connect().close(); kill()", "psycopg2.connect = connect_and_kill"],
@@ -521,7 +524,7 @@ def test_a_process_whose_server_was_killed_starts_another(data, when):
     assert all("can't connect" in line for line in result.stderr.splitlines())
 
 
-@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on this system")
+@needs_sigkill
 def test_a_server_that_is_killed_while_it_starts_is_told(tmp_path):
     data = tmp_path / "pg"
     assert run("create_tables.py", SPARKIFY_PGDATA=data).returncode == 0
