@@ -5,8 +5,8 @@ that can't be loaded aside in rejected.jsonl, and says what became of it all.
 
 Here is how a file's rows get into the tables row by row, each file in a transaction of its own.
 More data than that suits goes by COPY, all files in one transaction, to the same tables: see
-sparkify/bulk.py. How rows are made of the lines of a file, sparkify/transform.py says; what else a
-run is made of, sparkify/__init__.py.
+sparkify/load/by_copy.py. sparkify/read/transform.py makes rows of the lines of a file;
+sparkify/__init__.py is the map of what else a run is made of.
 """
 
 from sparkify import interrupts
@@ -15,35 +15,42 @@ if __name__ == "__main__":
     interrupts.catch("etl.py")  # signals, from now on
 
 import contextlib
-import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from sparkify.interpreter import command, require_python
+from sparkify.interpreter import require_python
 
 require_python()  # before the libraries are missed
 
 import psycopg2
 
-from sparkify import deferred, rejects, report, server, watch
-from sparkify.arguments import FAILED, SET_ASIDE, WRONG_ARGUMENTS, parse_arguments
-from sparkify.files import File, UnreadableFile, list_files, select_new
-from sparkify.load import (
-    add_song_ids,
-    commit,
-    committed,
+from sparkify.errors import LoadError, ServerError, WrongArguments
+from sparkify.load.by_rows import (
+    count_table_rows,
     delete_outranked_plays,
-    fetch_loaded_files,
     insert_rows,
     record_file,
-    rematched_plays,
-    transaction,
 )
-from sparkify.locks import load_lock_select, session_lock_select, wait_for_turn
-from sparkify.messages import LoadError, ServerError, WrongArguments, one_line
-from sparkify.progress import COUNTING, SILENT, Progress
-from sparkify.storage import find_storage, folder_of
+from sparkify.load.matching import add_song_ids, rematched_plays
+from sparkify.messages import count, drop_output, hint_of, one_line
+from sparkify.postgres import watchdog
+from sparkify.postgres.connection import (
+    RETRY_SECONDS,
+    ServerUnreachable,
+    connect,
+    name_database,
+)
+from sparkify.postgres.locks import load_lock_select, session_lock_select, wait_for_turn
+from sparkify.postgres.rights import naming_remedies
+from sparkify.postgres.transactions import committed, transaction
+from sparkify.read.files import File, UnreadableFile
+from sparkify.read.storage import find_storage, folder_of
+from sparkify.run import history, rejects, summary
+from sparkify.run.arguments import SET_ASIDE, parse_arguments, returning_status, status_of
+from sparkify.run.progress import COUNTING, Progress
+from sparkify.run.summary import Run
 from sql_queries import (
     artist_table_insert,
     page_view_table_insert,
@@ -53,106 +60,111 @@ from sql_queries import (
     user_table_insert,
 )
 
-RETRY_SECONDS = 30  # to try to reach the server
-ROWS_BYTES = 64 << 20  # the most that is loaded row by row, if nothing else is asked for
+ROWS_BYTES = 8 << 20  # the most that is loaded row by row, if nothing else is asked for
 HOW = {"rows": "row by row", "copy": "by COPY"}
+# Modules that stand on pandas and pyarrow are imported in the functions that need them: that takes
+# longer than a run with nothing new takes in all.
 
 
-def process_song_file(cur, filepath, rows=None, moved=SILENT.move):
+def process_song_file(cur, filepath):
     """Load a song file: artists, then the songs that refer to them. Returns the file's Outcome.
 
-    `rows` are the file's, if it has been read already, in rounds: mostly one. `moved` is told how
-    many lines are loaded.
+    `filepath` may also be a file that is read already: process_data reads many at a time. Its rows
+    come in rounds, mostly one.
     """
+    from sparkify.read.blocks import read_file
+
     wait_for_turn(cur, load_lock_select)  # for callers other than a run, which has its turn
-    rows = rows or deferred.blocks.read_file(filepath, "song")
-    for artists, songs in rows:
-        with rematched_plays(cur, artists, songs):
+    file = read_file(filepath, "song")
+    for artists, songs in file.rounds:
+        with rematched_plays(cur, [song.song_id for song in songs]):
             insert_rows(cur, artist_table_insert, artists)
-            insert_rows(cur, song_table_insert, songs, moved)
-    return rows.outcome
+            insert_rows(cur, song_table_insert, songs)
+    return file.outcome
 
 
-def process_log_file(cur, filepath, rows=None, moved=SILENT.move):
+def process_log_file(cur, filepath):
     """Load a log file: moments and users, the plays that refer to them, and the page views.
 
-    `rows` are the file's, if it has been read already, in rounds: mostly one. Plays that share user
-    and moment are in different rounds, for the statements compare a row with what is stored.
-    `moved` is told how many lines are loaded. Returns the file's Outcome.
+    Plays that share user and moment come in different rounds, because the statements compare a row
+    with what is stored. Returns the file's Outcome.
     """
+    from sparkify.read.blocks import read_file
+
     wait_for_turn(cur, load_lock_select)
-    rows = rows or deferred.blocks.read_file(filepath, "log")
-    for moments, users, plays, page_views in rows:
+    file = read_file(filepath, "log")
+    for moments, users, plays, page_views in file.rounds:
         insert_rows(cur, time_table_insert, moments)
         insert_rows(cur, user_table_insert, users)
         delete_outranked_plays(cur, plays)
-        insert_rows(cur, songplay_table_insert, add_song_ids(cur, plays), moved)
-        insert_rows(cur, page_view_table_insert, page_views, moved)
-    return rows.outcome
+        insert_rows(cur, songplay_table_insert, add_song_ids(cur, plays))
+        insert_rows(cur, page_view_table_insert, page_views)
+    return file.outcome
 
 
-# Songs come first: by COPY, the song of a play is looked up only once.
-PROCESS = {"song": process_song_file, "log": process_log_file}
+KINDS = {process_song_file: "song", process_log_file: "log"}
+PROCESS = {kind: process for process, kind in KINDS.items()}
 
 
-def process_data(cur, conn, filepath, func, rejects=rejects.FILE, strict=False):
-    """Load each file below a folder with func, each in a transaction of its own; return a Tally.
+def process_data(cur, conn, filepath, func, run=None):
+    """Load each file below a folder with func, each in a transaction of its own.
 
-    Lines set aside go to the file `rejects`; with strict, the first one ends the run instead.
-    Files that can't be read are reported and left out, or end the run if strict. Raises LoadError
-    where a file can't be loaded; the files before it stay loaded.
+    Instead of the folder, `filepath` may be its Files, listed already. Lines that can't be loaded
+    are set aside in the table rejected_lines, files that can't be read are reported and left out.
+    Returns the Tally of these files. Raises LoadError where one can't be loaded; those before it
+    stay loaded.
     """
-    [kind] = [kind for kind, process in PROCESS.items() if process is func]
-    tallies = report.make_tallies([kind], rejects, strict)
-    files = list_files(kind, os.path.abspath(filepath), tallies[kind].leave_out)
-    with deferred.readers.open_reader() as read:
-        load_rows(cur, conn, read(files), tallies)
-    return tallies[kind]
+    from sparkify.read.blocks import read_blocks, split_files
 
-
-def load_rows(cur, conn, blocks, tallies, progress=SILENT):
-    """Load the files of Blocks row by row, commit after each and return row counts."""
+    run, kind = run or Run(), KINDS[func]
+    files = filepath
+    if not isinstance(files, list):
+        files = run.find_files(cur, kind, filepath, again=True)
+        summary.say_passed_over(run)
+    read = run.read or read_blocks
     started = time.monotonic()
-    for (kind, uri), rows in deferred.blocks.split_files(progress.watch(blocks)):
-        tally = tallies[kind]
+    for file in split_files(run.progress.watch(read(files))):
         try:
             with transaction(conn):
-                outcome = PROCESS[kind](cur, uri, rows, progress.move)
-                tally.keep_rejects(outcome)
-                tally.reject_file.enter()
+                outcome = func(cur, file)
                 outcome.seconds = time.monotonic() - started
                 record_file(cur, outcome)
-            tally.count_loaded(outcome)
+                run.refuse_rejects(outcome)
+            run.count_loaded(outcome)
         except UnreadableFile as error:
-            tally.leave_out(*error.args)
+            run.leave_out(kind, *error.args)
         except psycopg2.Error as error:
-            raise LoadError(f"{uri}: {one_line(error)}") from error
+            raise LoadError(f"{file.uri}: {one_line(error)}{hint_of(error)}") from error
         started = time.monotonic()
-    progress.phase(COUNTING)
-    with transaction(conn):
-        return report.count_table_rows(cur)
+    return run.tallies[kind]
 
 
-def main():
-    """Load what is new, or retry what was set aside, as asked, and return the exit status."""
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.reconfigure(errors="backslashreplace")  # a path may hold what it can't print
-    arguments = parse_arguments(ROWS_BYTES)
-    log = report.Log(arguments.log_json)
+@returning_status
+def main(argv: Sequence[str] | None = None, log: summary.Log | None = None) -> int:
+    """Load what is new, or retry what was set aside, as asked, and return the exit status.
+
+    The arguments are those of the command line, as a list; without it there are none. A program
+    that has another place than stdout for what is said gives a Log.
+    """
+    arguments = parse_arguments(argv or (), ROWS_BYTES)
+    log = log or summary.Log(arguments.log_json)
     started = time.monotonic()
     try:
         storage, root = (None, None) if arguments.retry else find_storage(arguments.data)
-        conn = server.connect_patiently(0 if arguments.no_wait else RETRY_SECONDS)
-        with contextlib.closing(conn), watch.watching(conn), server.naming_missing_grants(conn):
-            cur = conn.cursor()
+        conn = connect(seconds=0 if arguments.no_wait else RETRY_SECONDS, passing=ServerUnreachable)
+        with contextlib.closing(conn), watchdog.watching(conn), naming_remedies(conn):
+            cur, log.server = conn.cursor(), name_database(conn)
             wait_for_turn(cur, session_lock_select, patient=not arguments.no_wait)
             conn.commit()
-            if arguments.retry:
-                return retry(cur, conn, arguments.retry, log)
-            return run(cur, conn, storage, root, arguments, log)
+            if arguments.dry_run:
+                return load(cur, conn, storage, root, arguments, log)
+            with history.recorded(conn, log.run) as end:
+                if arguments.retry:
+                    return retry(cur, conn, arguments.retry, log, end)
+                return load(cur, conn, storage, root, arguments, log, end)
     except EXPECTED as error:
-        status, why = explain(error)
-        report.say_failed(log, status, why, time.monotonic() - started)
+        status = status_of(error)
+        summary.say_failed(log, status, explain(error), time.monotonic() - started)
         return status
 
 
@@ -160,91 +172,109 @@ EXPECTED = (WrongArguments, ServerError, LoadError, psycopg2.Error, OSError, int
 
 
 def explain(error):
-    """Return the exit status that an error ends a run with, and one line on why."""
+    """Return one line on what ends a run."""
     if isinstance(error, interrupts.Interrupted):
         nothing = "nothing was loaded, run it again"
         some = "what was committed so far stays, run it again for the rest"
-        return error.status, f"{error}; {some if committed.is_set() else nothing}"
+        return f"{error}; {some if committed.is_set() else nothing}"
     if isinstance(error, OSError):  # such as a pipe that head has closed
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED, f"can't write the output: {error.strerror}"
-    if isinstance(error, (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn)):
-        return FAILED, f"{one_line(error)}; run {command('create_tables.py')}"
-    if isinstance(error, WrongArguments):
-        return WRONG_ARGUMENTS, str(error)
-    return FAILED, one_line(error)
+        drop_output()
+        return f"can't write the output: {error.strerror}"
+    return one_line(error)
 
 
-def run(cur, conn, storage, root, arguments, log):
+def load(cur, conn, storage, root, arguments, log, end=None):
     """Find what is new, choose how, load, say what became of it and return the exit status."""
     started = time.monotonic()
-    tallies = report.make_tallies(PROCESS, arguments.rejects, arguments.strict, log)
-    files = find_files(cur, storage, root, tallies, arguments.all)
-    how = choose_loader(arguments.load, files)
-    log.say(f"Loading {root} into {server.target(conn)}, {HOW[how]}")
+    rejects.check_place(arguments.rejects)
+    run = Run(storage, log, arguments.strict, arguments.scheduler)
+    # Songs come first: by COPY, the song of a play is looked up only once.
+    files = {
+        kind: run.find_files(cur, kind, folder_of(root, kind), arguments.all) for kind in PROCESS
+    }
+    summary.require_files(run, files, root)
+    found = [*files["song"], *files["log"]]
+    how = choose_loader(arguments.load, found)
+    log.say(f"Loading {root} into {log.server}, {HOW[how]}")
+    if found:
+        summary.say_other_data(log, cur, root)
+    if arguments.dry_run:
+        summary.say_plan(cur, log, found, how)
+        return 0
     before = after = {}
-    if files:
-        before = report.count_table_rows(cur)
+    if found:
+        before = count_table_rows(cur)
         conn.commit()  # so that no lock is held while files are read
-        after = load_files(cur, conn, files, how, storage, arguments.scheduler, tallies)
-        report.say_summary(log, tallies, before, after)
+        try:
+            with Progress(found, log.say) as run.progress:
+                after = load_files(cur, conn, files, how, run)
+        except LoadError:
+            with contextlib.suppress(psycopg2.Error):  # of the files before that stay
+                rejects.write_open_lines(cur, arguments.rejects)
+            raise
+        summary.say_summary(run, before, after)
     else:
-        report.say_nothing_new(log, tallies)
-    totals = report.add_up(tallies)
+        known = any(tally.unchanged for tally in run.tallies.values())
+        log.say("Nothing new" if known else "Nothing that can be read")
+    summary.say_passed_over(run)
+    rejects.write_open_lines(cur, arguments.rejects)
+    waiting, since = rejects.count_open_lines(cur)
+    totals = summary.add_up(run)
     status = SET_ASIDE if totals["set_aside"] or totals["unreadable"] else 0
+    end(status, totals["files"], totals["loaded"], totals["set_aside"])
+    conn.commit()
     added = {table: after[table] - before[table] for table in after}
     facts = {"data": root, "loader": how, "rejects": arguments.rejects, **totals, "added": added}
-    report.say_end(log, facts, status, time.monotonic() - started)
+    facts |= {"waiting": waiting, "since": since}
+    summary.say_end(log, facts, status, time.monotonic() - started)
     return status
-
-
-def find_files(cur, storage, root, tallies, again=False):
-    """Return the Files below DATA that are new or have changed, or all; songs come first."""
-    loaded = {} if again else fetch_loaded_files(cur)
-    found = []
-    for kind, tally in tallies.items():
-        files = list_files(kind, folder_of(root, kind), tally.leave_out, storage)
-        new = select_new(files, loaded)
-        tally.unchanged = len(files) - len(new)
-        found += new
-    report.require_files(tallies, found, root)
-    return found
 
 
 def choose_loader(wanted, files):
     """Return the loader that is wanted or, if any will do, the one that suits the files' size."""
     if wanted != "auto":
         return wanted
-    return "rows" if sum(file.size for file in files) <= ROWS_BYTES else "copy"
+    return "rows" if sum(file.text_size for file in files) <= ROWS_BYTES else "copy"
 
 
-def load_files(cur, conn, files, how, storage, scheduler, tallies):
-    """Read the files, transform and load them, and return row counts."""
-    deferred.readers.spare_memory()
-    open_reader = deferred.readers.open_reader(storage, how == "copy", scheduler)
-    with Progress(files, tallies["song"].log.say) as progress, open_reader as read:
+def load_files(cur, conn, files, how, run):
+    """Load Files, {kind: list of them}, row by row or by COPY, and return row counts."""
+    from sparkify.read.blocks import open_reader, spare_memory
+
+    spare_memory()
+    found = [*files["song"], *files["log"]]
+    with open_reader(run.storage, how == "copy", run.scheduler, found) as run.read:
         if how == "copy":
-            return deferred.bulk.load_copy(cur, conn, files, read, tallies, progress)
-        return load_rows(cur, conn, read(files), tallies, progress)
+            from sparkify.load.by_copy import load_copy
+
+            return load_copy(cur, conn, found, run)
+        for kind, func in PROCESS.items():
+            process_data(cur, conn, files[kind], func, run)
+    run.progress.phase(COUNTING)
+    with transaction(conn):
+        return count_table_rows(cur)
 
 
-def retry(cur, conn, path, log):
+def retry(cur, conn, path, log, end):
     """Load the lines of a file of rejects that are good by now, and keep the others in it."""
+    from sparkify.read.blocks import read_entries
+
     started = time.monotonic()
     path = Path(path).resolve()
     entries = rejects.read_rejects(path)
-    report.say_retrying(log, entries, path, server.target(conn))
+    log.say(f"Retrying {count(len(entries), 'line')} of {path} into {log.server}")
     lines = [File(kind, uri, len(text)) for kind, uri, _, text in entries]
-    with Progress(lines, log.say) as progress:
-        files = deferred.blocks.read_entries(entries, progress.watch)
-        outcomes = [PROCESS[kind](cur, uri, rows, progress.move) for (kind, uri), rows in files]
-    commit(conn)
-    still_bad = [reject for outcome in outcomes for reject in outcome.rejects]
-    rejects.replace_rejects(path, still_bad)
-    status = SET_ASIDE if still_bad else 0
-    report.say_retried(log, outcomes, path, status, time.monotonic() - started)
+    with transaction(conn), Progress(lines, log.say) as progress:
+        files = read_entries(entries, progress.watch)
+        outcomes = [PROCESS[file.outcome.file.kind](cur, file) for file in files]
+        bad = {(bad.file, bad.line): bad for outcome in outcomes for bad in outcome.rejects}
+        rejects.note_corrected(cur, {entry[1:3] for entry in entries} - set(bad))
+        status = SET_ASIDE if bad else 0
+        end(status, 0, sum(outcome.records for outcome in outcomes), len(bad))
+    rejects.keep_uncorrected(path, bad)
+    summary.say_retried(log, outcomes, path, status, time.monotonic() - started)
     return status
 
 
 if __name__ == "__main__":
-    sys.exit(interrupts.run(main))
+    sys.exit(interrupts.run(main, sys.argv[1:]))

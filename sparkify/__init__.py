@@ -1,23 +1,27 @@
-"""What the scripts are made of: a room a noun, each importing only from floors below its own.
+"""What the scripts are made of, by folder.
 
-7        deferred (the rooms that etl.py imports only if there is something to load)
-6        bulk (load by COPY), __main__: python -m sparkify
-5        arguments (of etl.py), report (what a run says), page (the answers as HTML)
-4        readers (threads or a cluster), rejects (lines set aside), ask, serve, clients (psql),
-         watch (a connection in use)
-3        storage (where DATA is), blocks (of files, read together), constraints, server
-2        shared (such as S3), encode (for COPY), cluster, checks, answers, locks, embedded,
-         load (row by row), pictures (of answers), diagram (of the schema),
-         notebook (what test.ipynb shows)
-1        files, extract, transform, staging (for COPY), rules, questions, charts,
-         comments (the data dictionary), relay (a port to the embedded server),
-         programs (of the embedded server), claims (on its data folder),
-         interpreter (the Python that runs: will it do?), interrupts (Ctrl-C and its like),
-         progress (what is shown during a load),
-         patience (with other machines), versions (of their libraries)
-0        messages
+read/      files in, rows out, knowing no database: files (which of them are data, what becomes of
+           them), storage and object_store (where DATA is), raw (their bytes: lines, documents,
+           .gz), fields (what is read of a line, and the rules for it), extract (parses lines),
+           lines (the odd ones, one by one), transform (makes rows of records), copy_format (rows
+           as COPY takes them), blocks (files read together, by whom), cluster (Dask), versions
+           (of its libraries)
+load/      rows into tables: by_rows, matching (songs and plays find each other), by_copy, staging
+           (COPY's SQL), constraints (keys that COPY drops and restores)
+postgres/  connection (which server, and to it), url (DATABASE_URL), rights (whose the tables are),
+           transactions, locks, watchdog (a connection in use), embedded (the server that starts by
+           itself), programs (initdb and its like), claims (on a data folder), psql (and pg_dump),
+           serve (the tables, at a port), relay (that port)
+run/       a run of etl.py: arguments, progress, rejects (lines set aside), summary (what it says),
+           history (of runs); nightly (the command: a run, the checks, the report)
+checks/    rules (a query each), check (that the tables keep them), freshness (how new the data are)
+analysis/  questions/ (their SQL), ask, time_zones (their names), answers (as tables), findings
+           (what stands out), charts, pictures, schema_picture, notebook (what test.ipynb shows),
+           html_report (the command report)
 
-A line of JSON: files lists its File, blocks reads it in a Block with others, extract parses it (or
-makes a Reject of it, for rejects), transform makes rows of it, and load inserts them; or encode and
-bulk COPY them. report adds what became of a file, its Outcome, up in a Tally, and tells.
+Beside the folders: __main__ (python -m sparkify COMMAND), errors, messages, interrupts (Ctrl-C and
+its like), interpreter (the Python that runs), waiting (for other machines), replacing (files, as a
+whole), data_dictionary (the tables' comments).
+
+No module of read/ imports load/ or postgres/, and none but __main__ imports the scripts.
 """

@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import functools
 import io
-import os
 import sys
 
 from sparkify.interpreter import command, require_python
@@ -18,36 +17,46 @@ require_python()  # before the libraries are missed
 
 import psycopg2
 
-from sparkify import ask, checks, clients, page, serve, server
-from sparkify.arguments import FAILED, WRONG_ARGUMENTS
-from sparkify.messages import LoadError, ServerError, WrongArguments, one_line, script_name
+import etl
+from sparkify.analysis import ask, html_report
+from sparkify.checks import check, freshness
+from sparkify.errors import LoadError, ServerError, WrongArguments
+from sparkify.messages import complain, drop_output, is_terminal, one_line
+from sparkify.postgres import connection, psql, serve
+from sparkify.run import nightly
+from sparkify.run.arguments import FAILED, WRONG_ARGUMENTS, returning_status
+from sparkify.run.summary import Log
 
 
 def check_tables(arguments):
-    """Make the sanity checks and return the exit status: 1 if one failed.
-
-    Raises ServerError where there is nothing to check."""
-    parser = argparse.ArgumentParser(command("-m sparkify check"), description=checks.__doc__)
-    parser.parse_args(arguments)
-    conn = server.connect()
-    with contextlib.closing(conn), server.naming_missing_grants(conn), conn.cursor() as cur:
-        checks.require_rows(cur, server.target(conn))
-        return 0 if checks.print_checks(cur, colour=sys.stdout.isatty()) else 1
+    """Make the sanity checks, say what is suspicious, and return the exit status."""
+    parser = argparse.ArgumentParser(
+        command("-m sparkify check"),
+        description=check.__doc__,
+        epilog=f"Said as suspicions, and no failure: {freshness.RULE}.",
+    )
+    freshness.add_option(parser)
+    newer_than = parser.parse_args(arguments).newer_than
+    return 0 if check.check_tables(Log().suspect, is_terminal(sys.stdout), newer_than) else FAILED
 
 
 # By name: what it does, in a line, and the function that takes its arguments.
 COMMANDS = {
+    "nightly": (
+        "load what is new, check, and write the report if asked for",
+        functools.partial(nightly.run_night, etl.main),
+    ),
     "ask": ("list the analysts' questions, or answer one", ask.ask),
-    "report": ("write the answers and pictures as one HTML file", page.write_report),
-    "psql": ("open psql on the database", functools.partial(clients.run_client, "psql")),
-    "pg_dump": ("write a backup", functools.partial(clients.run_client, "pg_dump")),
-    "pg_restore": ("read a backup", functools.partial(clients.run_client, "pg_restore")),
+    "report": ("write the answers and pictures as one HTML file", html_report.write_report),
+    "psql": ("open psql on the database", functools.partial(psql.run_client, "psql")),
+    "pg_dump": ("write a backup", functools.partial(psql.run_client, "pg_dump")),
+    "pg_restore": ("read a backup", functools.partial(psql.run_client, "pg_restore")),
     "check": ("check the tables, and warn about each rule that is broken", check_tables),
     "serve": ("let other programs read the tables at a port, until Ctrl-C", serve.serve_tables),
 }
 
 
-def parse_arguments():
+def parse_arguments(argv):
     commands = "\n".join(f"  {name:<12}{what}" for name, (what, _) in COMMANDS.items())
     parser = argparse.ArgumentParser(
         command("-m sparkify"),
@@ -58,28 +67,30 @@ def parse_arguments():
     )
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    if len(sys.argv) == 1:
+    if not argv:
         parser.error("which COMMAND? --help lists them")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main():
+@returning_status
+def main(argv=None):
     """Run a command and return its exit status; where it could not be done, say why in a line."""
-    sys.stdout = sys.stdout or io.TextIOWrapper(io.BytesIO())  # the shell may have closed it
-    arguments = parse_arguments()
+    if sys.stdout is None:  # the shell may have closed it
+        with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())):
+            return main(argv)
+    arguments = parse_arguments(argv or ())
     _, run = COMMANDS[arguments.command]
     try:
         status = run(arguments.arguments)
-        sys.stdout.flush()
-        return status
+        getattr(sys.stdout, "flush", bool)()
+        return status or 0
     except WrongArguments as error:
         return fail(error, WRONG_ARGUMENTS)
-    except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
-        return fail(f"{one_line(error)}; run {command('create_tables.py')}")
     except (LoadError, ServerError, psycopg2.Error) as error:
-        return fail(one_line(error))
+        is_lost = isinstance(error, psycopg2.OperationalError) and error.pgcode is None
+        return fail(connection.describe_end(error) if is_lost else one_line(error))
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it is flushed once more
+        drop_output()
         if isinstance(error, BrokenPipeError):  # head has closed it, and has what it wanted
             return FAILED
         failed = f"can't use {error.filename}" if error.filename else "can't write the output"
@@ -88,9 +99,9 @@ def main():
 
 def fail(why, status=FAILED):
     """Say why a command could not be done and return the exit status that tells so."""
-    print(f"{script_name()}: {why}", file=sys.stderr)
+    complain(why, "sparkify")
     return status
 
 
 if __name__ == "__main__":
-    sys.exit(interrupts.run(main))
+    sys.exit(interrupts.run(main, sys.argv[1:]))

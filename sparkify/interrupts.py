@@ -4,7 +4,8 @@ Python runs a signal's handler when its main thread is back from C, and in libpq
 wait for ever: for a lock, or for a server that is silent. So a thread that the signal wakes cuts
 the connections, and the waiting fails; the server rolls back what isn't committed.
 
-The first room that is entered, for signals come during imports, too.
+It is imported first: signals come during imports, too. Where another program calls a script, as a
+notebook does by %run, signals stay what that program has made of them.
 """
 
 import os
@@ -45,8 +46,8 @@ class Ending:
 
 
 ending = Ending()
-connections = WeakSet()  # to be cut
-waiting_at_exit = set()  # functions that atexit would call, and that wait for others
+connections: WeakSet = WeakSet()  # to be cut
+waiting_at_exit: set = set()  # functions that atexit would call, and that wait for others
 
 
 # While a script imports
@@ -55,8 +56,12 @@ waiting_at_exit = set()  # functions that atexit would call, and that wait for o
 def catch(script):
     """Have signals end a script in one line from now on: it has nothing yet to put in order.
 
-    Those that are ignored, as SIGHUP is under nohup, stay so.
+    Those that are ignored, as SIGHUP is under nohup, stay so. Nothing changes where the process is
+    another program's: more than Python's own runpy is calling then.
     """
+    with suppress(ValueError):
+        sys._getframe(4)  # beyond this one, the script's and two of runpy's
+        return
     ending.script = script
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -64,7 +69,7 @@ def catch(script):
 
 
 def end_at_once(number, _):
-    """End the process by a signal, without an exception: what imports may make one a traceback."""
+    """End the process; an exception would not do, as whatever imports may print its traceback."""
     with suppress(ValueError):  # in the other thread
         ignore_signals()
     say_interrupted(number)
@@ -84,15 +89,22 @@ def say_interrupted(number):
 # While it runs
 
 
-def run(main):
+def owns_process():
+    """Tell whether the process is a script's own, whose signals and streams it may change."""
+    return bool(ending.script)
+
+
+def run(main, *arguments):
     """Run a script's main and return its exit status, or end the process if a signal does so.
 
     Once main has ended, signals are ignored: what has been started is stopped then.
     """
+    if not owns_process():
+        return main(*arguments)
     listen()
     try:
         try:
-            status = main()
+            status = main(*arguments)
         finally:
             ignore_signals()
             ending.is_over.set()
@@ -163,12 +175,20 @@ def hang_up(conn):
     """Shut the socket below a connection: who waits for an answer in libpq gets an error."""
     import socket
 
-    with suppress(Exception):  # it may be closed by now
-        end = socket.socket(fileno=conn.fileno())
-        try:
-            end.shutdown(socket.SHUT_RDWR)
-        finally:
-            end.detach()  # it is libpq's to close
+    with suppress(Exception), socket_of(conn) as end:  # it may be closed by now
+        end.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def socket_of(conn):
+    """Lend the socket below a connection."""
+    import socket
+
+    lent = socket.socket(fileno=conn.fileno())
+    try:
+        yield lent
+    finally:
+        lent.detach()  # it is libpq's to close
 
 
 def end(status):

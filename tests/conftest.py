@@ -29,16 +29,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.modules["rfc3987_syntax"] = None
 
 pytest_plugins = ["nights", "remote"]  # their fixtures
-pytest.register_assert_rewrite("notebooks", "scripts")  # to say what differs, as in tests
+pytest.register_assert_rewrite("notebooks", "scripts", "servers")  # to say what differs
 
-import scripts  # noqa: E402
-from records import copy_database, load_data  # noqa: E402
+import scripts
+from records import copy_database, load_data
 
-import create_tables  # noqa: E402
-from sparkify import embedded  # noqa: E402
-from sparkify.comments import comment_queries  # noqa: E402
-from sparkify.server import connect  # noqa: E402
-from sql_queries import create_table_queries, drop_table_queries  # noqa: E402
+import create_tables
+from sparkify.data_dictionary import comment_queries
+from sparkify.postgres import embedded
+from sparkify.postgres.connection import connect
+from sql_queries import create_table_queries, drop_table_queries
 
 
 def pytest_addoption(parser):
@@ -104,6 +104,8 @@ def loaded(server):
     cur, conn = create_tables.create_database()
     with contextlib.closing(conn):
         load_data(cur, conn)
+        cur.execute("INSERT INTO load_runs VALUES ('2f4a6c8e', now(), 0, 130, 8100, 0, 1)")
+        conn.commit()
     copy_database(connect("postgres"), "sparkifydb", "sample")
     return "sample"
 

@@ -12,7 +12,7 @@ from records import event, read_tables, song, write_data, write_lines
 from scripts import PROJECT, call, run, thorough
 
 from sparkify.interpreter import command
-from sparkify.locks import load_lock_select
+from sparkify.postgres.locks import load_lock_select
 
 
 @pytest.fixture
@@ -82,10 +82,12 @@ def test_bad_lines_are_recorded_and_the_rest_loads(etl, data, cur, tmp_path):
     assert "3 lines were set aside: see rejected.jsonl" in output
     assert len(read_tables(cur)["songplays"]) == 3
     entries = rejected(tmp_path / "rejected.jsonl")
+    assert all(entry.pop("set_aside") for entry in entries)
+    log = {"file": log, "kind": "log"}
     assert entries == [
-        {"file": log, "line": 2, "reason": entries[0]["reason"], "text": '{"cut'},
-        {"file": log, "line": 3, "reason": "not UTF-8", "text": '{"\udcff"}'},
-        {"file": log, "line": 5, "reason": "no JSON object", "text": "[]"},
+        log | {"line": 2, "reason": entries[0]["reason"], "text": '{"cut'},
+        log | {"line": 3, "reason": "not UTF-8", "text": '{"\udcff"}'},
+        log | {"line": 5, "reason": "no JSON object", "text": "[]"},
     ]
     assert entries[1]["text"].encode(errors="surrogateescape") == b'{"\xff"}'
 
@@ -174,10 +176,24 @@ def test_data_without_any_file_is_a_wrong_argument(night, tmp_path):
     data = write_data(tmp_path / "empty")
     status, output, errors = night(data)
     assert (status, output) == (2, "")
-    assert errors == [f"etl.py: there is no *.json file in song_data/ nor log_data/ of {data}"]
+    missing = f"there is no data file, such as *.json, in song_data/ or log_data/ of {data}"
+    assert errors == [f"etl.py: {missing}"]
     (data / "log_data" / "broken.json").symlink_to("nowhere")
     status, output, errors = night(data)
     assert (status, output.splitlines()[1]) == (3, "Nothing that can be read")
+
+
+def test_files_of_another_folder_than_those_loaded_are_told_of_at_first(etl, data, tmp_path):
+    other = write_data(tmp_path / "my data, 100% other", [song()], [event(userId="9")])
+    (first, *_) = sorted(data.rglob("*.json"))
+    note = f"The tables hold files of other folders, such as {first}; another service's users"
+    assert note not in etl(data)[1]
+    assert note in etl(other, "--dry-run")[1]
+    lines = [line for line in etl(other)[1].splitlines() if line.startswith(note)]
+    assert [line.endswith("or name another database") for line in lines] == [True]
+    write_lines(other / "log_data" / "more.json", [event(ts=1)])
+    for folder in (other, data):
+        assert note not in etl(folder, "--all")[1]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, file names are Unicode by rule")
@@ -213,6 +229,15 @@ def test_without_tables_it_says_what_to_do(etl, data, conn, cur):
             f"run {command('create_tables.py')}"
         ],
     )
+
+
+@pytest.mark.parametrize("loader", ["rows", "copy"])
+def test_without_a_column_it_says_what_to_do(etl, data, conn, cur, loader):
+    cur.execute("ALTER TABLE songs DROP COLUMN artist_name CASCADE")
+    conn.commit()
+    status, _, [error] = etl(data, "--load", loader)
+    assert status == 1
+    assert "artist_name" in error and error.endswith(f"; run {command('create_tables.py')}")
 
 
 def test_an_error_of_the_database_names_the_file(etl, data, conn, cur):

@@ -1,8 +1,10 @@
 """Tests of data/generate.py: the formats, the rules of the simulation, and the command."""
 
-import importlib.util
+import csv
+import gzip
 import json
 import runpy
+import struct
 import subprocess
 import sys
 import tracemalloc
@@ -13,8 +15,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from records import LOAD
+from simulated import simulate_nights
 
 DATA = Path(__file__).parent.parent / "data"
+sys.path.insert(0, str(DATA))
+
+import generate  # noqa: E402
+from service import HOUR, Service, User, Visit, quote  # noqa: E402
+
+import etl  # noqa: E402
+from sparkify.read.storage import list_files  # noqa: E402
+from sparkify.run.summary import Run  # noqa: E402
 
 SONG_TYPES = {
     "num_songs": int,
@@ -69,17 +81,6 @@ KINDS_OF_EVENT = {
 }
 
 
-def load_generate():
-    spec = importlib.util.spec_from_file_location("generate", DATA / "generate.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["generate"] = module  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
-
-
-generate = load_generate()
-
-
 def run(*arguments):
     """The finished process of the command."""
     command = [sys.executable, str(DATA / "generate.py"), *map(str, arguments)]
@@ -88,7 +89,9 @@ def run(*arguments):
 
 def make(out, **options):
     """Generate into the folder, in this process; options as the command names them."""
-    arguments = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+    arguments = [
+        f"--{name}" + ("" if value is True else f"={value}") for name, value in options.items()
+    ]
     generate.main([str(out), *arguments])
     return out
 
@@ -166,15 +169,27 @@ def test_log_line_is_compact_ascii_with_escaped_slashes_and_no_last_line_feed(la
             assert line == compact.replace("/", "\\/")
 
 
+def log_visit(page, level):
+    """The log line of a visit of this page by a user of this level, and the user."""
+    facts = {
+        "firstName": quote("Zoë"),
+        "gender": quote("F"),
+        "lastName": quote("O'Hara"),
+        "location": quote("Lansing-East Lansing, MI"),
+        "registration": "1540919166437.0",
+        "userAgent": quote('"Mozilla/5.0 (X11)"'),
+        "userId": 7,
+    }
+    user = User(7, facts, -5, (0, 0, 0), 1, level, 0, 0)
+    visit = Visit(1541030400, page, None)
+    second, song, line = Service().log_visit(0, 38, user, visit)
+    assert (second, song) == (visit.second, None)
+    return line, user
+
+
 def test_a_known_line_of_the_log():
-    library = generate.Library(seed=1, songs=1)
-    user = generate.make_users(seed=1, count=1, start=0, days=1)[0]
-    user.first_name, user.last_name, user.gender, user.number = "Zoë", "O'Hara", "F", 7
-    user.metro, user.agent = ("Lansing-East Lansing, MI", -5, 1), '"Mozilla/5.0 (X11)"'
-    user.level, user.registered_ms = "free", 1540919166437
-    visits = [generate.Visit(1541030400, "Submit Upgrade", None)]
-    session = generate.Session(user, generate.make_identity(user), visits)
-    assert generate.log_line(library, 38, 0, session) == (
+    line, user = log_visit("Submit Upgrade", "free")
+    assert line == (
         '{"artist":null,"auth":"Logged In","firstName":"Zo\\u00eb","gender":"F",'
         '"itemInSession":0,"lastName":"O\'Hara","length":null,"level":"free",'
         '"location":"Lansing-East Lansing, MI","method":"PUT","page":"Submit Upgrade",'
@@ -224,7 +239,8 @@ def test_ids_and_plays_are_unique(large, songs, events):
 @pytest.mark.thorough
 def test_ids_stay_unique_up_to_a_million_songs():
     rng = SimpleNamespace(random=lambda: 0.0)  # the same letters for all
-    ids = {generate.identifier(rng, "SO", "12A8", number, seed=5) for number in range(10**6)}
+    service = Service(seed=5)
+    ids = {service.make_id(rng, "SO", "12A8", number) for number in range(10**6)}
     assert len(ids) == 10**6
 
 
@@ -306,10 +322,18 @@ def test_plan_pages_fit_the_level(events):
         assert needed.get(plan, event["level"]) == event["level"]
 
 
-def test_a_plan_page_for_the_other_level_sends_home():
-    assert generate.allowed_page("Submit Upgrade", "free") == "Submit Upgrade"
-    assert generate.allowed_page("Submit Upgrade", "paid") == "Home"
-    assert generate.allowed_page("Help", "paid") == "Help"
+@pytest.mark.parametrize(
+    ("page", "level", "shown"),
+    [
+        ("Submit Upgrade", "free", "Submit Upgrade"),
+        ("Submit Upgrade", "paid", "Home"),
+        ("Downgrade", "free", "Home"),
+        ("Help", "paid", "Help"),
+    ],
+)
+def test_a_plan_page_for_the_other_level_sends_home(page, level, shown):
+    line, _ = log_visit(page, level)
+    assert json.loads(line)["page"] == shown
 
 
 def test_users_keep_their_names_and_register_before_they_come(events):
@@ -340,19 +364,306 @@ def test_nothing_happens_during_the_outage_of_the_sample():
     assert any(outage_end <= ts < outage_end + 3600 for ts in times)
 
 
+def simulate(**options):
+    """The events of a service, and the service."""
+    service = Service(**options)
+    return [json.loads(line) for _, _, line in service.simulate()], service
+
+
+def count_by_fifth(service, events):
+    """How many events each fifth of the period has."""
+    fifths = Counter(
+        (event["ts"] // 1000 - service.begin) * 5 // (service.end - service.begin)
+        for event in events
+    )
+    return [fifths[number] for number in range(5)]
+
+
+SIZE = {"songs": 20, "events": 8000, "days": 30, "users": 300, "outage": (0, 0)}
+
+
+@pytest.mark.parametrize(
+    ("options", "least", "most"),
+    [
+        ({"growth": 1}, 0.7, 1.4),
+        ({"growth": 15}, 3, 9),  # 15-fold from end to end, so 5.7-fold from fifth to fifth
+        ({"cancel": 0}, 0.7, 1.4),
+        ({"cancel": 80}, 0.1, 0.45),
+    ],
+)
+def test_services_are_steady_or_grow_or_shrink(options, least, most):
+    events, service = simulate(**SIZE, **options)
+    first, *_, last = count_by_fifth(service, events)
+    assert len(events) == SIZE["events"]
+    assert least < last / first < most
+
+
+def test_users_who_cancel_say_so_and_nothing_follows():
+    events, _ = simulate(**SIZE, cancel=80)
+    cancelled = {}
+    for before, after in pairwise(
+        sorted(events, key=lambda event: (event["sessionId"], event["ts"]))
+    ):
+        if after["page"] == "Cancellation Confirmation":
+            assert (before["page"], before["status"]) == ("Cancel", 307)
+            assert after["auth"] == "Cancelled"
+            cancelled[after["userId"]] = after["ts"]
+    assert 0.7 < len(cancelled) / SIZE["users"] < 0.85
+    assert not [e for e in events if e["ts"] > cancelled.get(e["userId"], e["ts"])]
+
+
+def test_an_outage_is_where_it_was_asked_for():
+    begin, seconds = generate.outage("2018-11-12T21/6")
+    assert (begin, seconds) == (1542056400, 6 * HOUR)
+
+    def is_inside(event):
+        return begin <= event["ts"] / 1000 < begin + seconds
+
+    busy = SIZE | {"events": 20_000}
+    events, _ = simulate(**busy | {"outage": (begin, seconds)}, growth=1)
+    assert not any(map(is_inside, events))
+    usual, _ = simulate(**busy, growth=1)
+    assert sum(map(is_inside, usual)) > 20
+    # The sessions that were on break off.
+    running = Counter(
+        event["sessionId"] for event in events if begin - 600 < event["ts"] / 1000 < begin
+    )
+    assert running
+    assert not running.keys() & {e["sessionId"] for e in events if e["ts"] / 1000 > begin}
+
+
+def test_night_by_night_the_same_files_are_written(tmp_path):
+    whole = make(tmp_path / "whole", songs=20, events=2000, days=4, users=20)
+    log_days = sorted(whole.glob("log_data/*/*/*.json"))
+    assert len(log_days) == 4
+    nights = tmp_path / "nights"
+    for number, path in enumerate(
+        simulate_nights(nights, songs=20, events=2000, days=4, users=20), 1
+    ):
+        assert path.read_bytes() == log_days[number - 1].read_bytes()
+        assert len(list(nights.glob("log_data/*/*/*.json"))) == number
+    assert read_bytes(nights) == read_bytes(whole)
+
+
+ODD = {"songs": 500, "events": 8000, "days": 30, "users": 200}
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """An odd service, with the truth of its plays in truth.csv."""
+    folder = tmp_path_factory.mktemp("odd")
+    return make(folder, odd=True, truth=folder / "truth.csv", **ODD)
+
+
+def read_files(folder):
+    """The records of each file that is not hidden, None for a line that is none; by path."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not any(part.startswith(".") for part in path.parts):
+            data = path.read_bytes()
+            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+            try:
+                record = json.loads(text)
+                found[path] = record if isinstance(record, list) else [record]
+            except ValueError:
+                lines = text.removesuffix("\n").split("\n")
+                found[path] = [json.loads(ln) if ln.endswith("}") else None for ln in lines]
+    return found
+
+
+@pytest.fixture(scope="module")
+def odd_songs(odd):
+    return [song for songs in read_files(odd / "song_data").values() for song in songs]
+
+
+@pytest.fixture(scope="module")
+def odd_events(odd):
+    days = read_files(odd / "log_data").values()
+    return [event for events in days for event in events if event]
+
+
+def undo(text):
+    """What a text meant before it was encoded doubly, and how often it was."""
+    for times in range(9):
+        try:
+            meant = text.encode("latin-1").decode()
+        except UnicodeError:
+            return text, times
+        if meant == text:
+            return text, times
+        text = meant
+
+
+def single(number):
+    return struct.pack("f", number)
+
+
+def test_truth_says_which_song_each_play_is_of(odd, odd_songs, odd_events):
+    """By the rules for real data, each play of the catalogue's songs finds its song."""
+    known = {
+        (str(song["title"]), str(song["artist_name"]), single(song["duration"])): song["song_id"]
+        for song in odd_songs
+    }
+    assert len(known) == ODD["songs"]
+    keys = ("userId", "ts", "sessionId", "itemInSession")
+    with (odd / "truth.csv").open(encoding="utf-8") as file:
+        _, *rows = csv.reader(file)
+    truth = {tuple(map(int, key)): song_id for *key, song_id in rows}
+    plays = [event for event in odd_events if event["page"] == "NextSong"]
+    assert len(plays) == len(rows) == len(truth)
+    found = {}
+    for play in plays:
+        length = play["length"] if "length" in play else play["duration"]
+        meant = undo(play["song"])[0], undo(play["artist"])[0], single(length)
+        found[tuple(int(play[key]) for key in keys)] = known.get(meant, "")
+    assert found == truth
+    assert 0.7 < sum(map(bool, truth.values())) / len(truth) < 0.9
+
+
+@pytest.mark.parametrize("loader", ["rows", "copy"])
+def test_each_odd_play_gets_its_song(odd, cur, conn, loader):
+    """What the loaders make of an odd service is what the truth says of it: all that has a song."""
+    found = [
+        file for kind in etl.PROCESS for file in list_files(kind, f"{odd}/{kind}_data", pytest.fail)
+    ]
+    LOAD[loader](cur, conn, found, Run())
+    cur.execute(
+        "SELECT user_id, (extract(epoch FROM start_time) * 1000)::bigint, session_id,"
+        " coalesce(song_id, '') FROM songplays"
+    )
+    with (odd / "truth.csv").open(encoding="utf-8") as file:
+        _, *rows = csv.reader(file)
+    truth = {(int(user), int(ts), int(session), song) for user, ts, session, _, song in rows}
+    assert set(cur.fetchall()) == truth
+
+
+def test_odd_plays_are_doubly_encoded_and_in_single_precision(odd_songs, odd_events):
+    plays = [event for event in odd_events if event["page"] == "NextSong"]
+    times = Counter(max(undo(play["song"])[1], undo(play["artist"])[1]) for play in plays)
+    assert 0.03 < (times[1] + times[2]) / len(plays) < 0.07
+    assert times[2] > 0
+    lengths = {song["duration"] for song in odd_songs}
+    near = {single(length) for length in lengths}
+    rounded = [play for play in plays if play.get("duration") not in {None, *lengths}]
+    assert sum(single(play["duration"]) in near for play in rounded) > 0.05 * len(plays)
+
+
+@pytest.mark.parametrize(
+    ("least", "is_odd"),
+    [
+        (5, lambda song: isinstance(song["title"], int)),
+        (1, lambda song: isinstance(song["title"], float)),
+        (5, lambda song: isinstance(song["artist_name"], int)),
+        (5, lambda song: isinstance(song["artist_location"], int)),
+        (40, lambda song: isinstance(song["year"], float)),
+        (40, lambda song: song["artist_latitude"] != song["artist_latitude"]),
+    ],
+    ids=["title", "title 4.6", "artist_name", "artist_location", "year", "NaN"],
+)
+def test_odd_songs_have_numbers_for_texts_and_nan(odd_songs, least, is_odd):
+    assert least <= sum(map(is_odd, odd_songs)) < len(odd_songs) / 4
+
+
+def test_a_share_of_the_odd_artists_has_several_names(odd_songs):
+    names = defaultdict(set)
+    for song in odd_songs:
+        names[song["artist_id"]].add(str(song["artist_name"]))
+    several = [found for found in names.values() if len(found) > 1]
+    assert 0.08 < len(several) / len(names) < 0.16
+    assert all(any(" feat. " in name for name in found) for found in several)
+
+
+@pytest.mark.parametrize(
+    "is_odd",
+    [
+        lambda event: isinstance(event.get("userId"), int),
+        lambda event: event["auth"] == "Guest" and event.get("userId") == "",
+        lambda event: event["auth"] == "Guest" and "userId" not in event,
+        lambda event: event["auth"] == "Logged Out",
+        lambda event: isinstance(event["ts"], float) and isinstance(event["sessionId"], float),
+        lambda event: isinstance(event.get("registration"), int),
+        lambda event: isinstance(event.get("registration"), float),
+        lambda event: "tag" not in event,
+        lambda event: event.get("tag", "") is None,
+        lambda event: event.get("tag") == "test",
+        lambda event: event["page"] == "Submit Registration" and event.get("userId"),
+        lambda event: event["page"] == "Submit Registration" and not event.get("userId"),
+        lambda event: event["auth"] == "Cancelled",
+        lambda event: "duration" in event and "length" not in event,
+        lambda event: "city" in event and "state" in event and "location" not in event,
+        lambda event: None not in event.values() and event["page"] != "NextSong",
+        lambda event: (
+            event.get("registration", 0) is not None and event.get("registration", 0) > event["ts"]
+        ),
+    ],
+)
+def test_odd_events_are_there(odd_events, is_odd):
+    assert 0 < sum(bool(is_odd(event)) for event in odd_events) < 0.7 * len(odd_events)
+
+
+def test_odd_sessions_share_numbers_and_some_begin_in_the_middle(odd_events):
+    assert len(odd_events) == ODD["events"]
+    who, items = defaultdict(set), defaultdict(list)
+    for event in odd_events:
+        who[event["sessionId"]].add(event.get("userId") or event["auth"])
+        if event["auth"] == "Logged In":
+            items[event["sessionId"], int(event["userId"])].append(event["itemInSession"])
+    assert {1, 2, 3} < who.keys()
+    assert (
+        sum(
+            len({str(user) for user in found if user != "Logged Out"}) > 1 for found in who.values()
+        )
+        > 100
+    )
+    assert any("Guest" in found and len(found) > 1 for found in who.values())
+    assert any(min(found) > 9 for found in items.values())
+
+
+def test_odd_files_have_every_ending_and_what_is_no_data_beside_them(odd):
+    logs = read_files(odd / "log_data")
+    names = [path.name for path in logs]
+    assert names[0].startswith("2018-11-01")
+    first, *_ = next(iter(logs.values()))
+    assert datetime.fromtimestamp(first["ts"] / 1000, UTC).hour >= 20
+    assert [len(events) for events in logs.values()][-1] == 1
+    assert sum(event is None for events in logs.values() for event in events) == 1
+    endings = {name.removeprefix(name[:17]) for name in names}
+    assert endings == {".json", ".JSON", ".jsonl", ".json.gz"}
+    songs = list(read_files(odd / "song_data"))
+    assert {path.suffix for path in songs} == {".json", ".JSON", ".jsonl", ".gz"}
+    texts = [path.read_bytes() for path in songs if path.suffix != ".gz"]
+    assert any(text.startswith(b"[{") for text in texts)
+    assert any(text.startswith(b"{\n    ") for text in texts)
+    for folder in "song_data", "log_data":
+        for litter in list((odd / folder).rglob("._*")):
+            path = litter.with_name(litter.name.removeprefix("._"))
+            assert path.is_file()
+            [copy] = (path.parent / ".ipynb_checkpoints").glob(f"{path.stem}*-checkpoint.json")
+            assert copy.read_bytes() != path.read_bytes()
+        assert litter
+
+
+def test_force_replaces_odd_files_too(tmp_path):
+    make(tmp_path, songs=60, events=900, odd=True)
+    make(tmp_path, songs=2, events=9, force=True)
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == len(
+        read_bytes(tmp_path)
+    )
+    assert len(read_events(tmp_path)) == 9
+
+
 def test_memory_does_not_grow_with_events():
     def peak(events):
-        library = generate.Library(seed=1, songs=50)
-        users = generate.make_users(seed=1, count=50, start=0, days=30)
+        service = Service(seed=1, songs=50, users=50, events=events)
         tracemalloc.start()
-        for _ in generate.simulate(library, users, start=0, days=30, events=events):
+        for _ in service.simulate():
             pass
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return most
 
-    peak(2000)  # fills the caches
-    assert peak(20000) < 2 * peak(2000)
+    peak(1000)  # fills the caches
+    assert peak(8000) < 2 * peak(1000)
 
 
 def test_an_existing_data_set_is_not_overwritten(tmp_path):
@@ -380,7 +691,7 @@ def test_an_interrupted_run_leaves_the_old_data_set(tmp_path, monkeypatch):
     make(tmp_path, songs=2, events=20)
     old = read_bytes(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(generate, "log_line", lambda *_: 1 / 0)
+        patch.setattr(Service, "log_visit", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             generate.main([str(tmp_path), "--songs", "3", "--force"])
     assert read_bytes(tmp_path) == old
@@ -398,6 +709,13 @@ def test_an_interrupted_run_leaves_the_old_data_set(tmp_path, monkeypatch):
         ("OUT", "--users", "many"),
         ("OUT", "--days", "1.5"),
         ("OUT", "--start", "2018-13-01"),
+        ("OUT", "--start", "1999-12-31"),
+        ("OUT", "--outage", "2018-11-16"),
+        ("OUT", "--outage", "2018-11-16T21:30/3"),
+        ("OUT", "--outage", "2018-11-16T21/0"),
+        ("OUT", "--outage", "2018-10-31T00/744"),
+        ("OUT", "--cancel", "101"),
+        ("OUT", "--growth", "0"),
         ("OUT", "--colour", "red"),
     ],
 )
@@ -418,19 +736,6 @@ def test_what_cannot_fit_on_the_disk_is_refused(tmp_path, capsys):
     assert "that takes about 475,000.0 GB, and " in line
     assert f" GB are free in {tmp_path}: choose fewer --events or --songs" in line
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("songs", "events", "said"),
-    [
-        (100, 10**6, ""),
-        (10**6, 10**7, "generate.py: this takes about 9.2 GB and 8 minutes\n"),
-        (100, 10**9, "generate.py: this takes about 475.0 GB and 3.5 hours\n"),
-    ],
-)
-def test_what_takes_long_is_said_beforehand(capsys, songs, events, said):
-    generate.say_cost(SimpleNamespace(songs=songs, events=events))
-    assert capsys.readouterr().err == said
 
 
 def test_ctrl_c_is_no_traceback(tmp_path, capsys, monkeypatch):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 from scripts import PROJECT, run
-from test_server import QUOTED, connect_until_ready, free_port, running_server
+from servers import QUOTED, connect_until_ready, free_port, running_server
 
 import sql_queries
 
@@ -16,13 +16,14 @@ PAGE = (PROJECT / "docs" / "grading.md").read_text(encoding="utf-8")
 [URL] = set(re.findall(r"postgresql://student:\S*?/sparkifydb", PAGE))
 COURSE = {  # columns of the course, those that must be there, and the kinds of type that fit
     "songplays": (
-        "songplay_id start_time user_id level song_id artist_id session_id location user_agent",
+        "songplay_id start_time user_id level song_id artist_id session_id location user_agent "
+        "duration",
         {"start_time", "user_id"},
         {"start_time": "timestamp", "user_id": "int", "session_id": "int", "song_id": "text"},
     ),
     "users": ("user_id first_name last_name gender level", {"user_id"}, {"user_id": "int"}),
     "songs": (
-        "song_id title artist_id year duration",
+        "song_id title artist_id year duration artist_name",
         {"title", "duration"},
         {"year": "int", "duration": "double"},
     ),

@@ -13,14 +13,15 @@ from urllib.parse import quote
 import psycopg2
 import pytest
 from psycopg2 import sql
-from records import event, load_file, read_tables, song, write_data, write_lines
+from records import event, load_file, moment, read_tables, song, write_data, write_lines
 from scripts import PROJECT, call, run, thorough
-from test_order import moment
 
 import create_tables
-from sparkify import bulk, embedded, locks, messages, server
-from sparkify.locks import load_lock_select
-from sparkify.questions import analytics_queries
+from sparkify import errors
+from sparkify.analysis.questions import analytics_queries
+from sparkify.load import by_copy
+from sparkify.postgres import connection, embedded, locks
+from sparkify.postgres.locks import load_lock_select
 
 NASTY = [
     *("'; DROP TABLE users; --", "'); DELETE FROM songs; --", "' OR '1'='1", "''", "'", "\\'; --"),
@@ -101,8 +102,12 @@ def unmatched_event(number, text):
     return nasty_event(number + len(NASTY), text, length=1.5)
 
 
+REGISTERED = moment(event()["registration"])
+
+
 def nasty_view(number, text):
     fields = ("page", "method", "auth", "level", "location", "userAgent")
+    fields += ("firstName", "lastName", "gender", "tag")
     own = {"userId": "", "ts": number, "sessionId": number, "itemInSession": None}
     return event(**dict.fromkeys(fields, text) | own)
 
@@ -110,23 +115,31 @@ def nasty_view(number, text):
 def nasty_tables(title_end=""):
     """Return the tables that hold all nasty texts, the songs with something after their titles."""
     texts, numbers = sorted(NASTY, key=str.encode), range(2 * len(NASTY))
-    plays = list(enumerate(NASTY * 2))
+    plays = [(n, text, 9.5 if n < len(NASTY) else 1.5) for n, text in enumerate(NASTY * 2)]
     waiting = plays if title_end else plays[len(NASTY) :]
-    lost = {number for number, _ in waiting}
+    lost = {number for number, *_ in waiting}
     return {
         "songplays": [
-            (moment(n), n, text, *((None,) * 2 if n in lost else (text,) * 2), n, text, text)
-            for n, text in plays
+            (
+                moment(n),
+                n,
+                text,
+                *((None,) * 2 if n in lost else (text,) * 2),
+                n,
+                text,
+                text,
+                length,
+            )
+            for n, text, length in plays
         ],
-        "users": [(number, text, text, text, text) for number, text in plays],
-        "songs": [(text, text + title_end, text, 1999, 9.5) for text in texts],
+        "users": [(number, text, text, text, text) for number, text, _ in plays],
+        "songs": [(text, text + title_end, text, 1999, 9.5, text) for text in texts],
         "artists": [(text, text, text, 35.14968, -90.04892) for text in texts],
-        "time": [(moment(number), 0, 1, 1, 1, 1970, 3) for number in numbers],
-        "unmatched_songplays": [
-            (n, moment(n), n, text, text, 9.5 if n < len(NASTY) else 1.5) for n, text in waiting
-        ],
+        "time": [(moment(number), 0, 1, 52, 1, 2000, 5) for number in numbers],
+        "unmatched_songplays": [(n, moment(n), n, text, text) for n, text, _ in waiting],
         "page_views": [
-            (moment(n), None, n, None, text, text, 200, *[text] * 4) for n, text in enumerate(NASTY)
+            (moment(n), None, n, None, text, text, 200, *[text] * 7, REGISTERED, text)
+            for n, text in enumerate(NASTY)
         ],
     }
 
@@ -151,7 +164,7 @@ def test_text_arrives_as_it_is_by_rows(conn, cur, tmp_path, size):
 @pytest.mark.parametrize("is_direct", [True, False], ids=["straight", "by staging"])
 def test_text_arrives_as_it_is_by_copy(conn, cur, tmp_path, monkeypatch, is_direct):
     if not is_direct:
-        monkeypatch.setattr(bulk, "drop_constraints", lambda cur: [])
+        monkeypatch.setattr(by_copy, "drop_constraints", lambda cur: [])
     songs, plays = write_nasty_files(tmp_path, 1000)
     if is_direct:  # which plays are only while there is nothing else
         load_file(cur, conn, plays, "copy")
@@ -274,22 +287,22 @@ def test_rejects_and_retried_files_may_have_any_name(etl, cur, tmp_path, name):
 # Settings
 
 DATABASES = [
-    *('x"; DROP DATABASE victim; --', "x'; DROP DATABASE victim; --", "%s%(x)s{}$1\\", "VICTIM"),
-    *("\u2019 a\nb", "dbname=victim", "postgresql://x/victim", "victim?x#y&dbname=z", "victim "),
+    *('x"; DROP DATABASE victim; --', "x'; DROP DATABASE victim; --", "%s%(x)s{}\\$1", "VICTIM"),
+    *("a \u2019b", "dbname=victim", "postgresql://x/victim", "victim?x#y&dbname=z"),
 ]
 
 
 @contextlib.contextmanager
 def administrator():
     """A cursor whose every statement takes effect at once, outside of what the tests compare."""
-    with contextlib.closing(server.connect("postgres")) as conn, conn.cursor() as cur:
+    with contextlib.closing(connection.connect("postgres")) as conn, conn.cursor() as cur:
         conn.autocommit = True
         yield cur
 
 
 def url_of(name, **parameters):
     """Return the DATABASE_URL of a database on the tests' server."""
-    own = server.server_parameters()
+    own = connection.server_parameters()
     named = {"host": own["host"], "port": own["port"], "user": own["user"]} | parameters
     query = "&".join(f"{key}={quote(str(value), safe='')}" for key, value in named.items())
     return f"postgresql:///{quote(name, safe='')}?{query}"
@@ -359,8 +372,8 @@ def test_an_application_may_have_any_name(tmp_path, name, setting):
     code = f"""
 import sys
 sys.path.insert(0, {str(PROJECT)!r})
-from sparkify import server
-cur = server.connect().cursor()
+from sparkify.postgres import connection
+cur = connection.connect().cursor()
 cur.execute("SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()")
 print(cur.fetchone()[0])
 """
@@ -380,11 +393,11 @@ def test_who_is_in_the_way_is_named_as_it_is(conn, cur, monkeypatch, capsys, nam
     monkeypatch.setattr(create_tables, "LOCK_TIMEOUT", "50ms")
     with contextlib.closing(psycopg2.connect(url_of("sparkifydb", application_name=name))) as other:
         other.cursor().execute("SELECT FROM users")
-        with pytest.raises(messages.ServerError, match="in use by") as raised:
+        with pytest.raises(errors.ServerError, match="in use by") as raised:
             create_tables.reset_tables(cur, conn)
         assert f", {name}, idle in transaction)" in str(raised.value)
         other.cursor().execute(load_lock_select)
-        with pytest.raises(messages.ServerError) as raised:
+        with pytest.raises(errors.ServerError) as raised:
             locks.wait_for_turn(cur, load_lock_select, patient=False)
         assert f", {name}, idle in transaction)" in str(raised.value)
 

@@ -1,0 +1,1 @@
+"""The analysts' questions, and the tables, pictures and pages that answer them."""

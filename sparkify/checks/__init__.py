@@ -1,0 +1,1 @@
+"""The rules that the tables keep, and the check that they do."""

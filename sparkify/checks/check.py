@@ -1,0 +1,94 @@
+"""Check the tables by the rules, and warn about each that is broken."""
+
+from collections.abc import Callable, Iterator
+
+import psycopg2
+from psycopg2.extensions import cursor as Cursor
+
+from sparkify.checks import freshness
+from sparkify.checks.rules import sanity_check_queries
+from sparkify.errors import ServerError
+from sparkify.interpreter import command
+from sparkify.messages import one_line
+from sparkify.postgres.connection import name_database
+from sparkify.postgres.rights import session
+from sparkify.postgres.transactions import fetch_value
+from sql_queries import table_names
+
+ORANGE, RESET = "\033[38;5;208m", "\033[0m"
+ROW_LENGTH = 200
+
+# The number of offending rows and up to five of them as JSON.
+sanity_offenders_select = """
+SELECT count(*) OVER (), row_to_json(offenders)::text
+FROM ({}) AS offenders
+LIMIT 5
+"""
+
+tables_select = "SELECT name FROM unnest(%s) AS name WHERE to_regclass(name) IS NOT NULL"
+UNCHECKED = {"loaded_files", "load_runs"}  # which have rows before there is anything to check
+
+
+def require_rows(cur):
+    """Raise ServerError where the tables are missing, or hold nothing to check yet."""
+    target = name_database(cur.connection)
+    cur.execute(tables_select, (table_names,))
+    tables = [name for (name,) in cur]
+    if not tables:
+        raise ServerError(
+            f"{target} has no tables that {cur.connection.info.user} can see; "
+            f"run {command('create_tables.py')}"
+        )
+    filled = [name for name in tables if fetch_value(cur, f"SELECT EXISTS (SELECT FROM {name})")]
+    if not set(filled) - UNCHECKED:
+        raise ServerError(
+            f"there is nothing to check yet: the tables of {target} are empty; "
+            f"run {command('etl.py')}"
+        )
+
+
+def failed_checks(cur: Cursor) -> Iterator[tuple[str, str]]:
+    """Yield (name, fault) for each check that fails or, say for want of a table, can't be made."""
+    for name, query in sanity_check_queries.items():
+        cur.execute("SAVEPOINT sanity_check")
+        try:
+            cur.execute(sanity_offenders_select.format(query))
+            if offenders := cur.fetchall():
+                yield name, describe_offenders(offenders)
+        except psycopg2.Error as error:
+            cur.execute("ROLLBACK TO SAVEPOINT sanity_check")
+            yield name, f"can't be checked: {one_line(error)}"
+
+
+def describe_offenders(offenders):
+    """Return how many rows break a rule and some of them, given as (number of all, row)."""
+    rows, examples = offenders[0][0], [row[:ROW_LENGTH] for _, row in offenders]
+    return f"{rows:,} {'row breaks' if rows == 1 else 'rows break'} it: {', '.join(examples)}"
+
+
+def check_tables(suspect: Callable[[str], None], colour: bool, newer_than: str | None) -> bool:
+    """Make the checks as print_checks does, and hand each suspicion to `suspect`.
+
+    Returns whether all checks have passed. Raises ServerError where there is nothing to check.
+    """
+    with session() as cur:
+        require_rows(cur)
+        good = print_checks(cur, colour, newer_than)
+        for suspicion in freshness.find_suspicions(cur):
+            suspect(suspicion)
+        return good
+
+
+def print_checks(cur: Cursor, colour: bool = True, newer_than: str | None = None) -> bool:
+    """Print a line for each check that fails, or one that all have passed; tell whether they did.
+
+    With `newer_than`, an age such as "26h", old data fail, too. The cursor's connection must not be
+    in autocommit mode.
+    """
+    failures = [*failed_checks(cur), *freshness.find_stale(cur, newer_than)]
+    before, after = (ORANGE, RESET) if colour else ("", "")
+    for name, fault in failures:
+        print(f"{before}[WARNING] {name}: {fault}{after}")
+    if not failures:
+        print(f"All {len(sanity_check_queries)} sanity checks passed")
+    return not failures

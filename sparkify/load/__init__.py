@@ -1,0 +1,1 @@
+"""Rows into tables: row by row or by COPY, by the conflict rules of sql_queries."""

@@ -1,0 +1,1 @@
+"""Where Postgres is, what runs in it, and who else uses it."""

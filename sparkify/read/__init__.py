@@ -1,0 +1,1 @@
+"""Files in, rows out. Nothing here knows a database."""
