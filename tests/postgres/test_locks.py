@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from nights import append, damage, failing
 from records import event, read_tables, song, write_lines
-from scripts import assert_fails_in_one_line, run, thorough
+from scripts import assert_fails_in_one_line, run, thorough, without_waiting
 from servers import free_port
 
 import create_tables
@@ -133,7 +133,7 @@ def test_analysts_go_on_asking_during_a_load(night, busy, data, conn, loader):
     assert len(found["unmatched_songplays"]) == (0 if loader == "rows" else 1)
     conn.rollback()
     _, errors = load.communicate(timeout=60)
-    assert (load.returncode, errors) == (0, "")
+    assert (load.returncode, without_waiting(errors)) == (0, [])
 
 
 # A server that comes late, or goes away
@@ -284,8 +284,8 @@ def test_a_server_that_goes_away_in_the_midst_of_a_load(
     end(forwarder, cur)
     _, errors = load.communicate(timeout=60)
     assert load.returncode == 1
-    assert errors.startswith("etl.py: ")
-    assert errors.count("\n") == 1
+    [error] = without_waiting(errors)
+    assert error.startswith("etl.py: lost the connection to ")
     conn.rollback()
     found = tables()
     if loader == "copy":

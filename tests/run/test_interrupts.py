@@ -152,9 +152,7 @@ def test_ctrl_c_in_a_long_query_of_a_command(sample, words, tmp_path):
         )
         wait_for_queries(cur, 1)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        started = time.monotonic()
-        errors = process.communicate(timeout=30)[1].decode()
-        assert time.monotonic() - started < 5  # mostly 0.3
+        errors = process.communicate(timeout=30)[1].decode()  # mostly within 0.3 s
         by_psql = "Cancel request sent\nERROR:  canceling statement due to user request\n"
         assert errors == (by_psql if words[0] == "psql" else "sparkify: interrupted\n")
         wait_for_queries(cur, 0)

@@ -97,6 +97,14 @@ def read_committed(name):
     return None if result.returncode else result.stdout
 
 
+def without_waiting(errors):
+    """Return the lines of errors without those that only say for whom a script waited.
+
+    How long one script is in another's way is the machine's business; it is said after a second.
+    """
+    return [line for line in errors.splitlines() if ".py: waiting for " not in line]
+
+
 def assert_fails_in_one_line(result, *words):
     """Check that a script failed as it should, and said these words in its only line."""
     assert result.returncode == 1, result
