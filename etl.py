@@ -28,12 +28,13 @@ import psycopg2
 
 from sparkify.errors import LoadError, ServerError, WrongArguments
 from sparkify.load.by_rows import (
+    add_song_ids,
     count_table_rows,
     delete_outranked_plays,
     insert_rows,
     record_file,
 )
-from sparkify.load.matching import add_song_ids, rematched_plays
+from sparkify.load.matching import rematched_plays
 from sparkify.messages import count, drop_output, hint_of, one_line
 from sparkify.postgres import watchdog
 from sparkify.postgres.connection import (

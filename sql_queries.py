@@ -3,7 +3,7 @@
 The rows a table holds depend on the set of records loaded, never on their order. Where two records
 share a key, the one with the greater rank stays, so each conflict clause gives the same row either
 way round. A table's columns are written in its CREATE statement alone; what else lists them asks
-its Table. Further SQL: that by which songs and plays find each other, whichever comes first, in
+its Table. Further SQL: that by which plays find songs which come after them in
 sparkify/load/matching.py, and COPY's in sparkify/load/staging.py.
 """
 

@@ -2,12 +2,12 @@
 
 read/      files in, rows out, knowing no database: files (which of them are data, what becomes of
            them), storage and object_store (where DATA is), raw (their bytes: lines, documents,
-           .gz), fields (what is read of a line, and the rules for it), extract (parses lines),
-           lines (the odd ones, one by one), transform (makes rows of records), copy_format (rows
-           as COPY takes them), blocks (files read together, by whom), cluster (Dask), versions
-           (of its libraries)
-load/      rows into tables: by_rows, matching (songs and plays find each other), by_copy, staging
-           (COPY's SQL), constraints (keys that COPY drops and restores)
+           .gz), fields (what is read of a line), extract (parses lines, and has the rules for
+           them), lines (the odd ones, one by one), transform (makes rows of records), copy_format
+           (rows as COPY takes them), blocks (files read together, by whom), cluster (Dask),
+           versions (of its libraries)
+load/      rows into tables: by_rows, matching (plays find songs that are loaded, or renamed, after
+           them), by_copy, staging (COPY's SQL), constraints (keys that COPY drops and restores)
 postgres/  connection (which server, and to it), url (DATABASE_URL), rights (whose the tables are),
            transactions, locks, watchdog (a connection in use), embedded (the server that starts by
            itself), programs (initdb and its like), claims (on a data folder), psql (and pg_dump),

@@ -2,12 +2,12 @@
 
 import itertools
 import re
+from collections.abc import Iterable
 from datetime import datetime
 
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_batch
 
-from sparkify.load.matching import columns_of
 from sparkify.postgres.transactions import ON_PRIMARY, fetch_value
 from sparkify.read.files import Outcome, stored_uri
 from sql_queries import (
@@ -18,6 +18,7 @@ from sql_queries import (
     loaded_file_insert,
     loaded_files_select,
     rejected_line_insert,
+    song_select,
 )
 
 PAGE_ROWS = 1000  # that are sent to the server together
@@ -65,6 +66,26 @@ def delete_outranked_plays(cur: Cursor, plays: list) -> None:
     start_times = [play.start_time for play in plays]
     if plays and fetch_value(cur, songplay_range_select, (min(start_times), max(start_times))):
         cur.execute(songplay_outranked_delete, columns_of(plays))
+
+
+def add_song_ids(cur: Cursor, plays: list) -> list[tuple]:
+    """Return rows of plays with song_id and artist_id at their ends, NULL where no song fits."""
+    songs = fetch_songs(cur, [(play.title, play.artist, play.duration) for play in plays])
+    unknown = (None, None)
+    return [
+        (*play, *songs.get((play.title, play.artist, play.duration), unknown)) for play in plays
+    ]
+
+
+def fetch_songs(cur, logged):
+    """Return (song_id, artist_id) by (title, artist, duration) as logged, where a song fits."""
+    cur.execute(song_select, columns_of(logged) or [[], [], []])
+    return {(title, artist, duration): ids for title, artist, duration, *ids in cur}
+
+
+def columns_of(rows: Iterable[tuple]) -> list[list]:
+    """Return rows as a list of columns: arrays to Postgres."""
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def count_table_rows(cur: Cursor) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Songs and plays find each other, whichever of them comes first."""
+"""Plays find songs that are loaded, or renamed, after them."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_batch
 
+from sparkify.load.by_rows import columns_of
 from sparkify.postgres.transactions import fetch_value
 from sql_queries import fits, hashes, song_select
 
@@ -58,26 +59,6 @@ SET song_id = matched.song_id, artist_id = matched.artist_id
 FROM (SELECT * FROM waiting UNION ALL SELECT * FROM twins) AS matched
 WHERE songplays.songplay_id = matched.songplay_id
 """
-
-
-def add_song_ids(cur: Cursor, plays: list) -> list[tuple]:
-    """Return rows of plays with song_id and artist_id at their ends, NULL where no song fits."""
-    songs = fetch_songs(cur, [(play.title, play.artist, play.duration) for play in plays])
-    unknown = (None, None)
-    return [
-        (*play, *songs.get((play.title, play.artist, play.duration), unknown)) for play in plays
-    ]
-
-
-def columns_of(rows: Iterable[tuple]) -> list[list]:
-    """Return rows as a list of columns: arrays to Postgres."""
-    return [list(column) for column in zip(*rows, strict=True)]
-
-
-def fetch_songs(cur, logged):
-    """Return (song_id, artist_id) by (title, artist, duration) as logged, where a song fits."""
-    cur.execute(song_select, columns_of(logged) or [[], [], []])
-    return {(title, artist, duration): ids for title, artist, duration, *ids in cur}
 
 
 @contextmanager

@@ -20,8 +20,7 @@ import pyarrow as pa
 
 from sparkify import interrupts
 from sparkify.read.copy_format import ENCODINGS
-from sparkify.read.extract import extract
-from sparkify.read.fields import NO_PAGE
+from sparkify.read.extract import NO_PAGE, extract
 from sparkify.read.files import File, Outcome, Reject, UnreadableFile
 from sparkify.read.lines import NO_OBJECT
 from sparkify.read.raw import Document, read_in_turn, read_lines

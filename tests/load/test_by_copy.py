@@ -28,7 +28,7 @@ import etl
 from sparkify import errors
 from sparkify.load import by_copy, constraints
 from sparkify.postgres import connection
-from sparkify.read import blocks, fields, files
+from sparkify.read import blocks, extract, files
 from sparkify.run.summary import Run
 
 MINUTE = 60_000
@@ -140,7 +140,7 @@ BAD_SONGS = [
 BAD_EVENTS = [
     *(event(userId="08"), event(userId="2147483648"), event(userId="-1"), event(userId=8.5)),
     *(event(userId=""), event(sessionId=None), event(sessionId=2**63), event(sessionId=1.5)),
-    *(event(level=None), event(ts=-1), event(ts=fields.LAST_MS + 1), event(ts="1")),
+    *(event(level=None), event(ts=-1), event(ts=extract.LAST_MS + 1), event(ts="1")),
     *(event(page=None), event(firstName="a\0b"), event(length=float("inf")), event(song=["x"])),
 ]
 
@@ -189,7 +189,7 @@ def hostile(tmp_path):
     ]
     limits = [
         event(ts=0, sessionId=2**63 - 1, userId="0", song="Long", length=1e30),
-        event(ts=fields.LAST_MS, sessionId=-(2**63), userId="2147483647"),
+        event(ts=extract.LAST_MS, sessionId=-(2**63), userId="2147483647"),
         event(ts=5000, song="Short", length=1e-30),
         event(ts=5001, song="None", length=0.0),
         event(ts=5002, song="None", length=-0.0),
@@ -287,7 +287,7 @@ def test_a_play_that_is_logged_over_and_over_is_not_compared_in_pairs(conn, cur,
 
 
 def test_the_end_of_the_year_9999_loads_where_it_is_the_next_year_already(cur, tmp_path, loader):
-    folder = write_data(tmp_path, [song()], [event(ts=fields.LAST_MS)])
+    folder = write_data(tmp_path, [song()], [event(ts=extract.LAST_MS)])
     with contextlib.closing(connection.connect()) as far_east:
         far_east.cursor().execute("SET timezone TO 'Pacific/Kiritimati'")
         far_east.commit()

@@ -13,7 +13,7 @@ from scripts import thorough
 import etl
 from sparkify import errors
 from sparkify.postgres import connection
-from sparkify.read import blocks, fields
+from sparkify.read import blocks, extract
 from sql_queries import song_select
 
 MOMENT = datetime(2018, 11, 1, 21, 1, 46, 796000, UTC)
@@ -84,7 +84,7 @@ def test_text_of_any_length_is_stored_and_found(load, length):
 def test_ids_and_levels_at_the_limits(load):
     song_id, artist_id, level = "S" * 256, "é" * 256, "🎵" * 256
     load(song(song_id=song_id, artist_id=artist_id, year=-(2**31)))
-    tables = load(event(userId="2147483647", sessionId=2**63 - 1, ts=fields.LAST_MS, level=level))
+    tables = load(event(userId="2147483647", sessionId=2**63 - 1, ts=extract.LAST_MS, level=level))
     assert tables["songplays"][0][1:6] == (2147483647, level, song_id, artist_id, 2**63 - 1)
 
 

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from sparkify.load import by_copy
-from sparkify.read import copy_format, fields
+from sparkify.read import copy_format, extract
 
 TYPES = {
     "integer": (pa.int32(), [0, 1, -1, 2**31 - 1, -(2**31), None]),
@@ -14,7 +14,7 @@ TYPES = {
     "text": (pa.string(), ["", "a\tb\\\r\n\\N\\.", "é🎵", "x" * 70_000, "\x01", None]),
     "timestamptz": (
         pa.timestamp("ms", "UTC"),
-        [0, 1, fields.LAST_MS, 946_684_800_000, 946_684_799_999, None],
+        [0, 1, extract.LAST_MS, 946_684_800_000, 946_684_799_999, None],
     ),
 }
 ALL_NULL = {name: (type_, [None] * 6) for name, (type_, _) in TYPES.items()}

@@ -217,7 +217,7 @@ def test_a_play_may_have_values_that_no_page_view_may_have(tmp_path):
         ({"registration": "1540919166796"}, "registration: number expected, string found"),
         ({"registration": 1540919166796.5}, "registration is no whole number"),
         ({"registration": 1540919166}, "registration is out of range"),
-        ({"registration": fields.LAST_MS + 1}, "registration is out of range"),
+        ({"registration": extract.LAST_MS + 1}, "registration is out of range"),
         ({"tag": ["A"]}, "tag: string expected, array found"),
         *(
             ({name: "a\0"}, f"{name} holds the character U+0000, which Postgres can't store")
@@ -289,11 +289,11 @@ BAD_LINES = [
     (event(page=None), "page is missing"),
     (event(ts=None), "ts is missing"),
     (event(ts=None, page="Home"), "ts is missing"),
-    (event(ts=-1), fields.EARLY),
-    (event(ts=fields.FIRST_MS - 1), fields.EARLY),
-    (event(ts=1541106106, page="Home"), fields.EARLY),
-    (event(ts=fields.LAST_MS + 1), fields.LATE),
-    (event(ts=1541106106796000), fields.LATE),
+    (event(ts=-1), extract.EARLY),
+    (event(ts=extract.FIRST_MS - 1), extract.EARLY),
+    (event(ts=1541106106, page="Home"), extract.EARLY),
+    (event(ts=extract.LAST_MS + 1), extract.LATE),
+    (event(ts=1541106106796000), extract.LATE),
     (event(ts="1541106106796"), "ts: number expected, string found"),
     (event(ts=1541106106796.5), "ts: whole number expected, 1541106106796.5 found"),
     ('{"ts": 1541106106796.00000000000000000001}', WHOLE.format("1541106106796.0000000000000000")),
@@ -393,6 +393,6 @@ def test_a_file_may_hold_bad_lines_only(tmp_path):
 def test_u0000_is_found_wherever_it_is(place):
     chunks = [["a", "b"], [None], [], ["c"], ["dd", None, "e"]]
     column = pa.chunked_array(chunks, pa.string())
-    assert not fields.holds_nul(column)
+    assert not extract.holds_nul(column)
     chunks.insert(2 * place, ["x", "y\0"])
-    assert fields.holds_nul(pa.chunked_array(chunks, pa.string()))
+    assert extract.holds_nul(pa.chunked_array(chunks, pa.string()))

@@ -2,7 +2,7 @@
 
 Files are made of songs and log events whose fields are exchanged, doubled, left out or misspelt,
 and whose bytes are then flipped, cut and joined. What must become of each line is for an oracle to
-say: Python's json module, and the rules of sparkify/read/fields.py once more in plain Python.
+say: Python's json module, and the rules of sparkify/read/extract.py once more in plain Python.
 
     pytest tests/read/test_fuzz.py --times 100
 

@@ -6,7 +6,7 @@ import pytest
 from records import event, song
 
 import sql_queries
-from sparkify.read import fields, transform
+from sparkify.read import extract, fields, transform
 
 
 def frame_of(records, schema):
@@ -56,7 +56,7 @@ def test_only_next_song_events_are_plays():
         # A Sunday that still belongs to the last ISO week of the year before
         (1483228799999 + 1, ("2017-01-01 00:00:00.000Z", 0, 1, 52, 1, 2017, 6)),
         (1582934400000, ("2020-02-29 00:00:00.000Z", 0, 29, 9, 2, 2020, 5)),
-        (fields.LAST_MS, ("9999-12-31 23:59:59.999Z", 23, 31, 52, 12, 9999, 4)),
+        (extract.LAST_MS, ("9999-12-31 23:59:59.999Z", 23, 31, 52, 12, 9999, 4)),
     ],
 )
 def test_time_is_taken_apart_in_utc(ts, expected):
