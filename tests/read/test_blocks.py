@@ -1,6 +1,8 @@
 """Files in blocks: where they are cut, what is read together, and how far ahead."""
 
+import threading
 from threading import Event
+from types import SimpleNamespace
 
 import pytest
 from pyarrow.fs import LocalFileSystem
@@ -61,16 +63,17 @@ STORAGES = {"local": storages.LocalStorage(), "shared": SharedStorage(LocalFileS
 
 @pytest.mark.parametrize("storage", STORAGES)
 def test_files_of_a_block_are_read_at_once_and_stay_in_order(tmp_path, monkeypatch, storage):
-    def open_first_as_the_last(self, path):
+    def read_first_as_the_last(self, path):
         if path.endswith("0.json"):
-            assert others_are_open.wait(PATIENCE_SECONDS)
+            assert others_are_read.wait(PATIENCE_SECONDS)
         elif path.endswith("3.json"):
-            others_are_open.set()
-        return open_file(self, path)
+            others_are_read.set()
+        return read_bytes(self, path)
 
     monkeypatch.setattr(storages, "HANDFUL", 1)
-    others_are_open, open_file = Event(), type(STORAGES[storage]).open
-    monkeypatch.setattr(type(STORAGES[storage]), "open", open_first_as_the_last)
+    monkeypatch.setattr(storages, "HANDFUL_SECONDS", 0)
+    others_are_read, read_bytes = Event(), type(STORAGES[storage]).read_bytes
+    monkeypatch.setattr(type(STORAGES[storage]), "read_bytes", read_first_as_the_last)
     paths = [write_lines(tmp_path / f"{n}.json", [event(ts=n)] * n) for n in range(4)]
     (tmp_path / "1.json").unlink()
     scheme = "x://" if storage == "shared" else ""
@@ -82,6 +85,24 @@ def test_files_of_a_block_are_read_at_once_and_stay_in_order(tmp_path, monkeypat
         (found[2].uri, 2, False),
         (found[3].uri, 3, False),
     ]
+
+
+def test_files_of_a_folder_are_read_at_once_from_where_that_takes_long(monkeypatch):
+    seconds = {"a": 0, "b": 2, "c": 0, "d": 0}
+    now, readers = [0], {}
+
+    def read_one(file, storage):
+        now[0] += seconds[file.uri]
+        readers[file.uri] = threading.current_thread()
+        return file.uri
+
+    monkeypatch.setattr(storages, "HANDFUL", 1)
+    monkeypatch.setattr(storages, "HANDFUL_SECONDS", 1)
+    monkeypatch.setattr(storages, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    found = [files.File("song", name, 0) for name in seconds]
+    assert list(storages.LocalStorage().read(found, read_one)) == [*seconds]
+    is_here = {name: reader is threading.current_thread() for name, reader in readers.items()}
+    assert is_here == {"a": True, "b": True, "c": False, "d": False}
 
 
 # Reading ahead
