@@ -11,7 +11,7 @@ from sparkify.errors import ServerError
 from sparkify.interpreter import command
 from sparkify.messages import one_line
 from sparkify.postgres.connection import name_database
-from sparkify.postgres.rights import session
+from sparkify.postgres.rights import require_ours, session
 from sparkify.postgres.transactions import fetch_value
 from sql_queries import table_names
 
@@ -30,13 +30,14 @@ UNCHECKED = {"loaded_files", "load_runs"}  # which have rows before there is any
 
 
 def require_rows(cur):
-    """Raise ServerError where the tables are missing, or hold nothing to check yet."""
+    """Raise ServerError where there are no tables of ours, or they hold nothing to check yet."""
     target = name_database(cur.connection)
     cur.execute(tables_select, (table_names,))
     tables = [name for (name,) in cur]
-    if not tables:
+    if "songplays" not in tables:
+        require_ours(cur)  # users, say, are another application's
         raise ServerError(
-            f"{target} has no tables that {cur.connection.info.user} can see; "
+            f"{target} has no table songplays that {cur.connection.info.user} can see; "
             f"run {command('create_tables.py')}"
         )
     filled = [name for name in tables if fetch_value(cur, f"SELECT EXISTS (SELECT FROM {name})")]

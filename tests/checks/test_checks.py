@@ -509,7 +509,19 @@ def test_missing_tables_are_told_in_one_line(conn):
     with conn, conn.cursor() as cur:
         cur.execute(f"DROP TABLE {', '.join(sql_queries.table_names)} CASCADE")
     result = call("sparkify", "check", SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"])
-    assert_fails_in_one_line(result, "has no tables", f"run {command('create_tables.py')}")
+    assert_fails_in_one_line(result, "has no table songplays", f"run {command('create_tables.py')}")
+
+
+def test_tables_of_another_application_are_told_in_one_line(conn):
+    with conn, conn.cursor() as cur:
+        cur.execute(f"DROP TABLE {', '.join(sql_queries.table_names)} CASCADE")
+        cur.execute("CREATE TABLE users (id int, email text)")
+        cur.execute("INSERT INTO users VALUES (1, 'nina@example.com')")
+    result = call("sparkify", "check", SPARKIFY_PGDATA=os.environ["SPARKIFY_PGDATA"])
+    with conn, conn.cursor() as cur:
+        cur.execute("DROP TABLE users")
+    words = ["somebody else's", "table public.users (1 row, no column user_id)", "another database"]
+    assert_fails_in_one_line(result, *words)
 
 
 def test_the_rows_of_one_table_are_enough_to_check(conn):

@@ -399,7 +399,7 @@ def test_the_sanity_checks_are_not_made_without_a_way_into_the_schema(filled):
         cur.execute(f"REVOKE USAGE ON SCHEMA public FROM {READER}")
         result = call("sparkify", "check", **as_role(READER))
         cur.execute(f"GRANT USAGE ON SCHEMA public TO PUBLIC, {READER}")
-    assert_fails_in_one_line(result, f"has no tables that {READER} can see")
+    assert_fails_in_one_line(result, f"has no table songplays that {READER} can see")
 
 
 def test_the_roles_may_be_named_in_a_url(filled):
