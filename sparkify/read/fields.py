@@ -38,7 +38,6 @@ LOG_SCHEMA = pa.schema(
         "tag": pa.string(),
     }
 )
-SCHEMAS = {"song": SONG_SCHEMA, "log": LOG_SCHEMA}
 # Other versions of eventsim log a song's length as duration, forks of it a location as two fields.
 OTHER_NAMES = {"duration": "length", "city": "location", "state": "location"}
 LOG_LINE_SCHEMA = pa.schema(
