@@ -4,10 +4,12 @@ import html
 import io
 import re
 
+import numpy as np
 import pandas as pd
 import psycopg2
 from IPython import get_ipython
 from IPython.display import Markdown, display
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -49,9 +51,10 @@ def set_up():
 
 def to_png(fig):
     """Return a figure as a PNG of 256 colours, half of the bytes, and its alternative text."""
-    drawn, small = io.BytesIO(), io.BytesIO()
-    fig.savefig(drawn)
-    Image.open(drawn).convert("RGB").quantize(256).save(small, "png", optimize=True)
+    canvas, small = FigureCanvasAgg(fig), io.BytesIO()
+    canvas.draw()  # once: savefig draws twice, and writes a PNG that would be read again
+    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    drawn.quantize(256).save(small, "png", optimize=True)
     return small.getvalue(), {"alt": charts.title_of(fig)}
 
 

@@ -4,37 +4,44 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
+from sqlalchemy.engine.reflection import ObjectKind, ObjectScope
 
 WIDTH, ROW, GAP = 3.4, 0.27, 0.8  # of a table, of its rows and between tables, in inches
 TITLE = "The tables, and which of their columns refer to which"
 MARKS = {"PK": "primary key", "UK": "natural key", "FK": "foreign key"}
 
 
+def read_each(read, names):
+    """Return by name what a method of an inspector reads of tables and views, all at once."""
+    found = read(filter_names=names, kind=ObjectKind.ANY, scope=ObjectScope.ANY)
+    return {name: found[None, name] for name in names}
+
+
 def read_keys(inspector):
     """Return the columns (table, name) of all keys by their marks, PK, UK and FK."""
-    keys = {mark: set() for mark in MARKS}
-    for table in inspector.get_table_names():
-        primary = inspector.get_pk_constraint(table)["constrained_columns"]
-        keys["PK"].update((table, name) for name in primary)
-        for unique in inspector.get_unique_constraints(table):
-            keys["UK"].update((table, name) for name in unique["column_names"])
+    keys, tables = {mark: set() for mark in MARKS}, inspector.get_table_names()
+    for table, primary in read_each(inspector.get_multi_pk_constraint, tables).items():
+        keys["PK"].update((table, name) for name in primary["constrained_columns"])
+    for table, uniques in read_each(inspector.get_multi_unique_constraints, tables).items():
+        keys["UK"].update((table, name) for each in uniques for name in each["column_names"])
     keys["FK"].update(read_references(inspector))
     return keys
 
 
 def read_references(inspector):
     """Return by each column of a foreign key the one that it refers to, as (table, name)."""
+    found = read_each(inspector.get_multi_foreign_keys, sorted(inspector.get_table_names()))
     return {
         (table, name): (key["referred_table"], other)
-        for table in sorted(inspector.get_table_names())
-        for key in inspector.get_foreign_keys(table)
+        for table, keys in found.items()
+        for key in keys
         for name, other in zip(key["constrained_columns"], key["referred_columns"], strict=True)
     }
 
 
 def draw_schema(inspector):
     """Return a Figure of all tables."""
-    columns = {table: inspector.get_columns(table) for table in inspector.get_table_names()}
+    columns = read_each(inspector.get_multi_columns, inspector.get_table_names())
     keys, references = read_keys(inspector), read_references(inspector)
     fig = Figure()
     ax = fig.add_axes((0, 0, 1, 1))
@@ -73,7 +80,8 @@ def stack_tables(columns, references):
     around = [table for table in dict.fromkeys(tied) if table != fact]
     half = (len(around) + 1) // 2
     stacks = [around[:half], [fact], around[half:]]
-    for table in sorted({*columns} - {fact, *around}, key=lambda table: -len(columns[table])):
+    others = sorted({*columns} - {fact, *around})
+    for table in sorted(others, key=lambda table: -len(columns[table])):
         min(stacks, key=lambda stack: sum(len(columns[each]) + 2 for each in stack)).append(table)
     return stacks
 
@@ -127,12 +135,11 @@ def set_size(fig, ax, width, height):
 def read_comments(inspector):
     """Return a row for each table and view, and for each of their columns, with its comment."""
     names = sorted(inspector.get_table_names()) + inspector.get_view_names()
+    comments = read_each(inspector.get_multi_table_comment, names)
+    columns = read_each(inspector.get_multi_columns, names)
     rows = [
         (name, column["name"], column["comment"])
         for name in names
-        for column in [
-            {"name": "", "comment": inspector.get_table_comment(name)["text"]},
-            *inspector.get_columns(name),
-        ]
+        for column in [{"name": "", "comment": comments[name]["text"]}, *columns[name]]
     ]
     return pd.DataFrame(rows, columns=["table or view", "column", "comment"])

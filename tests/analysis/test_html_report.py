@@ -261,6 +261,16 @@ def test_a_library_that_is_missing_is_told(sample, tmp_path, monkeypatch, cell, 
         html_report.write_report([])
 
 
+def test_a_library_that_takes_long_to_import_is_left_out(tmp_path, monkeypatch):
+    for name in ("nbformat", "rfc3987_syntax"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    (tmp_path / "nbformat.py").write_text("import rfc3987_syntax")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match="import of rfc3987_syntax halted"):
+        html_report.run_notebook(tmp_path / "none.ipynb", "UTC")
+    assert "rfc3987_syntax" not in sys.modules
+
+
 @pytest.mark.parametrize("zone", ["UTC+2", "-05:00", "Europe/Berln"])
 def test_a_mistyped_time_zone_is_told_before_anything_runs(sample, tmp_path, zone):
     result = run_report(tmp_path / "report.html", "--time-zone", zone)

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import io
 import itertools
 import random
 from collections import namedtuple
@@ -14,9 +15,10 @@ import sqlalchemy as sa
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
+from PIL import Image
 from scripts import thorough
 
-from sparkify.analysis import charts, pictures, schema_picture
+from sparkify.analysis import charts, notebook, pictures, schema_picture
 from sparkify.analysis.questions import DEFAULTS, analytics_queries
 from sparkify.postgres import connection
 
@@ -291,6 +293,23 @@ def test_the_schema_can_be_read(conn, drawn):
     texts = drawn(fig)
     assert_readable(fig, texts)
     assert {"songplays", "page_views", "unmatched_songplays"} <= {t.get_text() for t in texts}
+
+
+def test_tables_with_as_many_columns_stand_in_the_order_of_their_names():
+    columns = {name: [{"name": "at"}] for name in ("facts", *"hgfedcba")}
+    stacks = schema_picture.stack_tables(columns, {("facts", "at"): ("h", "at")})
+    assert stacks == [["h", "b", "e"], ["facts", "c", "f"], ["a", "d", "g"]]
+
+
+def test_a_notebook_shows_a_picture_as_savefig_writes_it():
+    one, other = (charts.columns(["a", "b"], [1, 1200], "Title", "letter", "plays") for _ in "12")
+    saved = io.BytesIO()
+    one.savefig(saved)
+    shown, alternative = notebook.to_png(other)
+    expected = Image.open(saved).convert("RGB").quantize(256).convert("RGB")
+    found = Image.open(io.BytesIO(shown)).convert("RGB")
+    assert (found.size, found.tobytes()) == (expected.size, expected.tobytes())
+    assert alternative == {"alt": "Title"}
 
 
 def test_the_answers_have_the_columns_of_the_questions(cur):
