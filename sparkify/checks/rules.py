@@ -120,9 +120,24 @@ ORDER BY attnum
 """
 
 
+class RowRule(str):
+    """A query for the rows that break a rule of which each row tells by itself.
+
+    Of a source, a table or a join, that others have rules for as well: it can be read once for all.
+    """
+
+    source: str
+    is_broken: str
+
+    def __new__(cls, source: str, is_broken: str, columns: str = "*") -> "RowRule":
+        rule = super().__new__(cls, f"SELECT {columns} FROM {source} WHERE {is_broken}")
+        rule.source, rule.is_broken = source, is_broken
+        return rule
+
+
 def is_known(table, *columns):
     """Return the check that none of these columns is NULL in any row."""
-    return f"SELECT * FROM {table} WHERE num_nulls({', '.join(columns)}) > 0"
+    return RowRule(table, f"num_nulls({', '.join(columns)}) > 0")
 
 
 def is_unique(table, key):
@@ -148,7 +163,7 @@ WHERE {column} IS NOT NULL
 
 def satisfies(table, rule):
     """Return the check that no row breaks a rule; where the rule is NULL, none does."""
-    return f"SELECT * FROM {table} WHERE NOT ({rule})"
+    return RowRule(table, f"NOT ({rule})")
 
 
 songplay_without_song_check = """
@@ -158,12 +173,17 @@ LEFT JOIN unmatched_songplays USING (songplay_id)
 WHERE songplays.song_id IS NULL AND unmatched_songplays.songplay_id IS NULL
 """
 
-songplay_artist_check = """
-SELECT songplays.*, songs.artist_id AS artist_of_song
-FROM songplays
-JOIN songs USING (song_id)
-WHERE songplays.artist_id <> songs.artist_id
-"""
+matched = "songplays JOIN songs USING (song_id)"
+songplay_artist_check = RowRule(
+    matched,
+    "songplays.artist_id <> songs.artist_id",
+    "songplays.*, songs.artist_id AS artist_of_song",
+)
+songplay_length_check = RowRule(
+    matched,
+    "songplays.duration::real <> songs.duration::real",
+    "songplays.*, songs.duration AS duration_of_song",
+)
 
 # Of songs that a log calls the same, a play has the one with the smallest song_id.
 songplay_song_check = """
@@ -178,13 +198,6 @@ SELECT songplays.*, named.smallest AS song_that_fits
 FROM songplays
 JOIN named USING (song_id)
 WHERE named.song_id <> named.smallest COLLATE "C"
-"""
-
-songplay_length_check = """
-SELECT songplays.*, songs.duration AS duration_of_song
-FROM songplays
-JOIN songs USING (song_id)
-WHERE songplays.duration::real <> songs.duration::real
 """
 
 user_level_check = """
@@ -232,12 +245,12 @@ WITH moments AS (
 SELECT start_time, hour, day, week, month, year, weekday
 FROM moments
 WHERE (hour, day, week, month, year, weekday) IS DISTINCT FROM (
-    extract(hour FROM utc),
-    extract(day FROM utc),
-    extract(week FROM utc),
-    extract(month FROM utc),
-    extract(year FROM utc),
-    extract(isodow FROM utc) - 1
+    date_part('hour', utc),
+    date_part('day', utc),
+    date_part('week', utc),
+    date_part('month', utc),
+    date_part('year', utc),
+    date_part('isodow', utc) - 1
 )
 """
 

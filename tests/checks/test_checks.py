@@ -397,6 +397,15 @@ def test_an_insert_without_its_on_conflict_clause_fails(
     assert names_of_failures(cur) == {name}
 
 
+def test_a_table_is_read_once_for_all_rules_on_its_rows_unless_one_is_broken(cur):
+    sources = {query.source for query in sanity_check_queries.values() if hasattr(query, "source")}
+    assert {rules.matched, *sql_queries.table_names} == sources
+    assert check.find_sound(cur) == sources
+    cur.execute("UPDATE users SET gender = 'X' WHERE user_id = (SELECT min(user_id) FROM users)")
+    cur.execute("ALTER TABLE artists DROP COLUMN latitude")
+    assert check.find_sound(cur) == sources - {"users", "artists"}
+
+
 def test_each_check_has_a_break():
     assert {*BREAKS, *map(CONFLICT_CHECK.format, INSERTS)} == set(sanity_check_queries)
 
