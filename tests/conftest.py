@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,16 @@ from hypothesis import HealthCheck, settings
 
 PROJECT = Path(__file__).resolve().parent.parent
 EXAMPLES = 30  # that Hypothesis tries of each property
+LONG = [  # the files that take longest begin first, lest one of them runs when all else has ended
+    "test_killed.py",
+    "test_connection.py",
+    "test_cluster.py",
+    "test_html_report.py",
+    "test_object_store.py",
+    "test_fuzz.py",
+    "test_by_copy.py",
+    "test_serve.py",
+]
 sys.path.insert(0, str(PROJECT))
 for name in [name for name in os.environ if name.startswith("PG") or name == "DATABASE_URL"]:
     del os.environ[name]
@@ -65,15 +76,19 @@ def pytest_configure(config):
     )
     settings.load_profile("sparkify")
     scripts.always_start = times > 1
+    config.option.loadscopereorder = False  # xdist would begin with the files of most tests
     config.addinivalue_line("markers", "thorough: much like other cases, for --times 2 or more")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what is much like other cases, unless more is to be tried."""
+    """Leave out what is much like other cases, unless more is to be tried; put long files first."""
     if config.getoption("times") == 1:
         alike = [item for item in items if item.get_closest_marker("thorough")]
         config.hook.pytest_deselected(items=alike)
         items[:] = [item for item in items if item not in alike]
+    sizes = Counter(item.path for item in items)
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: (places.get(item.path.name, len(LONG)), -sizes[item.path]))
 
 
 @pytest.hookimpl(optionalhook=True)

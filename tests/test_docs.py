@@ -8,7 +8,7 @@ import shlex
 
 import pytest
 from dictionary import MARK, make_dictionary
-from scripts import PROJECT, read_committed, run
+from scripts import MODULES, PROJECT, call, read_committed, run
 
 from sparkify.__main__ import COMMANDS
 
@@ -115,7 +115,7 @@ def run_help(script, *command, cwd):
     if script == "tests/tools/dictionary.py":  # it takes no arguments
         assert (PROJECT / script).exists()
         return ""
-    result = run(script, *command, "--help", cwd=cwd)
+    result = (call if script in MODULES else run)(script, *command, "--help", cwd=cwd)
     assert (result.returncode, result.stderr) == (0, ""), script
     return result.stdout
 

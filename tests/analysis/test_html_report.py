@@ -283,6 +283,16 @@ def test_a_mistyped_time_zone_is_told_before_anything_runs(sample, tmp_path, zon
 # Asking in the notebook
 
 
+@pytest.fixture(scope="module")
+def run_cells():
+    """A function that runs cells in a kernel that has set test.ipynb up, as tests share it."""
+    with opened() as run:
+        run(
+            [cell for cell in read_cells("test.ipynb") if cell.id in ("zone", "setup-1", "setup-2")]
+        )
+        yield run
+
+
 def test_papermill_finds_the_time_zone():
     tagged = [cell for cell in read_cells("test.ipynb") if cell.metadata.get("tags")]
     [cell] = [cell for cell in tagged if "parameters" in cell.metadata["tags"]]
@@ -302,12 +312,9 @@ ASKED = {
 }
 
 
-def test_one_asks_as_on_the_shell_and_is_answered_in_one_table_or_one_line(sample):
-    names = ("zone", "setup-1", "setup-2")
+def test_one_asks_as_on_the_shell_and_is_answered_in_one_table_or_one_line(sample, run_cells):
     tags = {"tags": ["raises-exception"]}
-    with opened() as run:
-        run([cell for cell in read_cells("test.ipynb") if cell.id in names])
-        cells = run([nbformat.v4.new_code_cell(code, metadata=tags) for code in ASKED])
+    cells = run_cells([nbformat.v4.new_code_cell(code, metadata=tags) for code in ASKED])
     for cell, words in zip(cells, ASKED.values(), strict=True):
         errors = [output.traceback for output in cell.outputs if output.output_type == "error"]
         tables = [o for o in cell.outputs if "<table" in o.get("data", {}).get("text/html", "")]
@@ -329,13 +336,11 @@ def test_tables_without_a_play_are_told(conn, cur, tmp_path):
     assert_fails_in_one_line(result, "there are no plays in sparkifydb", "only page views")
 
 
-def test_its_notebook_warns_of_a_broken_schema(conn, cur):
+def test_its_notebook_warns_of_a_broken_schema(conn, cur, run_cells):
     cur.execute("ALTER TABLE songplays DROP CONSTRAINT songplays_user_id_fkey")
     cur.execute("INSERT INTO users VALUES (7, NULL, NULL, NULL, 'gold')")
     conn.commit()
-    names = ("zone", "setup-1", "setup-2", "sanity-1")
-    with opened() as run:
-        cells = run([cell for cell in read_cells("test.ipynb") if cell.id in names])
+    cells = run_cells([cell for cell in read_cells("test.ipynb") if cell.id == "sanity-1"])
     warnings = [line for line in printed(cells).splitlines() if line.startswith(WARNING)]
     assert [line for line in warnings if "songplays: foreign keys" in line]
     assert [line for line in warnings if "users: level" in line and '"user_id":7' in line]

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import json
 import logging
+import os
 import socket
 import time
 from itertools import count
@@ -15,7 +16,7 @@ from urllib.parse import quote
 import pytest
 from pyarrow.fs import LocalFileSystem, S3FileSystem, copy_files
 from records import event, read_tables, song, without_times, write_data, write_lines
-from scripts import PASSWORD, PASSWORD_PARTS
+from scripts import PASSWORD, PASSWORD_PARTS, call
 
 import create_tables
 from sparkify.read.blocks import BLOCK_BYTES
@@ -94,11 +95,10 @@ def assert_is_loaded(outcome, folder):
 
 
 @pytest.fixture
-def finish(conn, cur, tmp_path):
-    """Waits for a run of etl.py and returns its Outcome; no run may show a secret."""
+def take_outcome(conn, cur, tmp_path):
+    """Returns the Outcome of a run of etl.py that has ended; no run may show a secret."""
 
-    def finish_etl(process):
-        output, errors = process.communicate(timeout=2 * PATIENCE_SECONDS)
+    def take(status, output, errors):
         file = tmp_path / "rejected.jsonl"
         rejects = file.read_text() if file.exists() else ""
         file.unlink(missing_ok=True)
@@ -107,18 +107,36 @@ def finish(conn, cur, tmp_path):
             assert secret not in output + errors + rejects
         tables = read_tables(cur)
         conn.commit()
-        return Outcome(process.returncode, errors.splitlines(), tables, without_times(rejects))
+        return Outcome(status, errors.splitlines(), tables, without_times(rejects))
+
+    return take
+
+
+@pytest.fixture
+def finish(take_outcome):
+    """Waits for a run of etl.py, and returns its Outcome."""
+
+    def finish_etl(process):
+        output, errors = process.communicate(timeout=2 * PATIENCE_SECONDS)
+        return take_outcome(process.returncode, output, errors)
 
     return finish_etl
 
 
 @pytest.fixture
-def load(conn, cur, start, finish):
-    """Runs etl.py on empty tables and returns its Outcome."""
+def load(conn, cur, start, finish, take_outcome, tmp_path):
+    """Runs etl.py on empty tables and returns its Outcome.
+
+    It is started only if it is to have variables that are read by the first import of a library.
+    """
 
     def load_data(*arguments, **variables):
         create_tables.reset_tables(cur, conn)
-        return finish(start("etl.py", *arguments, **variables))
+        if any(name.startswith(("PYTHON", "DASK")) for name in variables):
+            return finish(start("etl.py", *arguments, **variables))
+        variables = {"SPARKIFY_PGDATA": os.environ["SPARKIFY_PGDATA"]} | variables
+        result = call("etl.py", *arguments, cwd=tmp_path, **variables)
+        return take_outcome(result.returncode, result.stdout, result.stderr)
 
     return load_data
 
