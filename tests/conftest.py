@@ -26,6 +26,11 @@ LONG = [  # the files that take longest begin first, lest one of them runs when 
     "test_fuzz.py",
     "test_by_copy.py",
     "test_serve.py",
+    "test_locks.py",
+    "test_backup.py",
+    "test_interrupts.py",
+    "test_callers.py",
+    "test_embedded.py",
 ]
 sys.path.insert(0, str(PROJECT))
 for name in [name for name in os.environ if name.startswith("PG") or name == "DATABASE_URL"]:

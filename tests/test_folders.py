@@ -4,6 +4,7 @@ import ast
 import re
 
 import pytest
+from conftest import LONG
 from scripts import PROJECT
 
 import sparkify
@@ -73,6 +74,10 @@ def test_each_module_is_on_the_map_in_its_folder():
         name = "questions" if path.parent.name == "questions" else path.stem
         assert re.search(rf"\b{name}\b", text), path
     assert set(folders) == {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+
+
+def test_the_tests_that_are_said_to_take_longest_are_there():
+    assert {*LONG} <= {path.name for path in PROJECT.glob("tests/*/test_*.py")}
 
 
 def test_the_map_imports_nothing():
