@@ -136,6 +136,7 @@ def run_notebook(path, time_zone):
             return await_answer(client.execute)
     except Interrupted:
         client.shutdown_kernel = "immediate"
+        kill_kernel(client)
         raise
     except CellExecutionError as error:
         said = error.evalue.partition("\n")[0]
@@ -147,6 +148,13 @@ def run_notebook(path, time_zone):
         raise ImportError("No module named 'ipykernel'") from None
     except DeadKernelError as error:
         raise LoadError(f"{path.name} failed: {one_line(error)}") from None
+
+
+def kill_kernel(client):
+    """End a kernel before Jupyter interrupts it, of which Python tells where it is starting."""
+    if process := getattr(client.km and client.km.provisioner, "process", None):
+        client.log.disabled = True  # that it died
+        process.kill()
 
 
 @contextlib.contextmanager
