@@ -112,7 +112,7 @@ def run_notebook(path, time_zone):
     The time zone takes the place of its cell that is tagged `parameters`.
     Raises LoadError, and ImportError where a library is missing, also in the kernel.
     """
-    with left_out("rfc3987_syntax"):  # three seconds, to know an IRI, which no notebook has
+    with left_out("rfc3987_syntax"):  # a second, for IRIs, which no notebook has
         import nbformat
     from jupyter_client.kernelspec import NoSuchKernel
     from nbclient import NotebookClient

@@ -1,6 +1,5 @@
 """Check the tables by the rules, and warn about each that is broken."""
 
-import contextlib
 from collections.abc import Callable, Iterator
 
 import psycopg2
@@ -55,11 +54,11 @@ def failed_checks(cur: Cursor) -> Iterator[tuple[str, str]]:
     for name, query in sanity_check_queries.items():
         if isinstance(query, RowRule) and query.source in sound:
             continue
-        try:
-            if offenders := fetch_safely(cur, sanity_offenders_select.format(query)):
-                yield name, describe_offenders(offenders)
-        except psycopg2.Error as error:
+        offenders, error = try_query(cur, sanity_offenders_select.format(query))
+        if error:
             yield name, f"can't be checked: {one_line(error)}"
+        elif offenders:
+            yield name, describe_offenders(offenders)
 
 
 def find_sound(cur):
@@ -70,22 +69,21 @@ def find_sound(cur):
             conditions.setdefault(query.source, []).append(f"({query.is_broken})")
     sound = set()
     for source, broken in conditions.items():
-        with contextlib.suppress(psycopg2.Error):  # which of the rules, the checks say one by one
-            query = f"SELECT count(*) FROM {source} WHERE {' OR '.join(broken)}"
-            if fetch_safely(cur, query) == [(0,)]:
-                sound.add(source)
+        query = f"SELECT count(*) FROM {source} WHERE {' OR '.join(broken)}"
+        if try_query(cur, query)[0] == [(0,)]:
+            sound.add(source)
     return sound
 
 
-def fetch_safely(cur, query):
-    """Return the rows of a query; where it fails, the transaction is as before."""
+def try_query(cur, query):
+    """Return the rows of a query and, where it fails, the error; the transaction goes on."""
     cur.execute("SAVEPOINT sanity_check")
     try:
         cur.execute(query)
-        return cur.fetchall()
-    except psycopg2.Error:
+        return cur.fetchall(), None
+    except psycopg2.Error as error:
         cur.execute("ROLLBACK TO SAVEPOINT sanity_check")
-        raise
+        return [], error
 
 
 def describe_offenders(offenders):

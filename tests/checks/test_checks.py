@@ -1,10 +1,12 @@
 """The sanity checks: all pass on the sample, and each break of schema or data fails its own."""
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
 
+import psycopg2
 import pytest
 from scripts import (
     PROJECT,
@@ -20,6 +22,7 @@ import sql_queries
 from sparkify.checks import check, rules
 from sparkify.checks.rules import sanity_check_queries
 from sparkify.interpreter import command
+from sparkify.postgres.connection import connect
 
 KEYS = "songplays: foreign keys"
 LATEST_LEVEL = "users: level is that of the latest play"
@@ -494,6 +497,13 @@ def test_a_missing_table_hides_no_other_check(cur, capsys):
     assert any("[WARNING] users: gender is F or M" in line for line in lines)
     missing = 'can\'t be checked: relation "unmatched_songplays" does not exist'
     assert any(missing in line for line in lines)
+
+
+def test_that_the_connection_is_lost_is_not_taken_for_broken_rules(cur):
+    with contextlib.closing(connect()) as lost:
+        cur.execute("SELECT pg_terminate_backend(%s)", [lost.info.backend_pid])
+        with pytest.raises(psycopg2.Error):
+            list(check.failed_checks(lost.cursor()))
 
 
 def test_a_check_takes_no_parameters_and_holds_no_percent_sign():
