@@ -2,8 +2,9 @@
 
 import re
 from collections import Counter, defaultdict
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -235,6 +236,30 @@ def test_songs_rise_or_fall_only_where_two_weeks_are_covered(conn, cur, tmp_path
         load_data(cur, conn, write_data(tmp_path / str(minutes), [song()], events))
         cur.execute(analytics_queries[RISING])
         assert cur.fetchall() == expected
+
+
+def test_levels_change_within_a_day_and_from_one_day_to_another(conn, cur, tmp_path):
+    """Days on one level and on both follow each other in each order."""
+    levels = [("paid", "free"), ("paid",), ("paid", "free"), ("free",), ("free", "paid"), ("free",)]
+    levels += [("free", "paid"), ("paid",), ("paid",), ("free",)]
+    first, hour = 1541106106796, 3_600_000
+    events = [
+        event(ts=first + (24 * day + number) * hour, level=level)
+        for day, of_day in enumerate(levels)
+        for number, level in enumerate(of_day)
+    ]
+    load_data(cur, conn, write_data(tmp_path / "data", [song()], events))
+    cur.execute(analytics_queries["changes of level"])
+    names = [column.name for column in cur.description]
+    found = [
+        (row["start_time"], row["level"])
+        for row in (dict(zip(names, values, strict=True)) for values in cur)
+    ]
+    played = [
+        (datetime.fromtimestamp(each["ts"] / 1000, UTC).replace(tzinfo=None), each["level"])
+        for each in events
+    ]
+    assert found == [now for before, now in pairwise(played) if before[1] != now[1]]
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["a user submits", "a guest submits"])

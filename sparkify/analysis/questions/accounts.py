@@ -74,15 +74,18 @@ plays_by_tenure = f"""
 -- Plays before the registration are week -1. NULL: of users whose registration is not known.
 WITH {REGISTERED},
 played AS (
-    SELECT user_id,
-           registered_at,
-           date_bin('7 days', start_time, registered_at) AS begin,
-           count(*) AS plays,
-           count(*) FILTER (WHERE level = 'paid') AS paid_plays
-    FROM songplays
+    SELECT user_id, registered_at, begin, plays, paid_plays
+    FROM users
     LEFT JOIN registered USING (user_id)
+    CROSS JOIN LATERAL (
+        SELECT date_bin('7 days', start_time, registered_at) AS begin,
+               count(*) AS plays,
+               count(*) FILTER (WHERE songplays.level = 'paid') AS paid_plays
+        FROM songplays
+        WHERE songplays.user_id = users.user_id
+        GROUP BY begin
+    ) AS weeks
     WHERE EXISTS (SELECT FROM registered)
-    GROUP BY user_id, registered_at, begin
 ),
 counted AS (
     SELECT CASE

@@ -9,12 +9,18 @@ key_figures = f"""
 WITH {COVERED},
 names AS (
     SELECT title, artist_name AS artist
-    FROM (SELECT DISTINCT song_id FROM songplays WHERE song_id IS NOT NULL) AS played
-    JOIN songs USING (song_id)
+    FROM songs
+    WHERE EXISTS (SELECT FROM songplays WHERE songplays.song_id = songs.song_id)
     UNION
     SELECT title, artist
     FROM unmatched_songplays
     WHERE title IS NOT NULL AND artist IS NOT NULL
+    GROUP BY title, artist
+),
+listeners AS (
+    SELECT count(*) AS users
+    FROM users
+    WHERE EXISTS (SELECT FROM songplays WHERE songplays.user_id = users.user_id)
 ),
 played AS (
     SELECT count(*) AS plays, count(song_id) AS in_catalogue
@@ -27,13 +33,13 @@ viewed AS (
 SELECT first_day,
        last_day,
        plays,
-       (SELECT count(*) FROM (SELECT DISTINCT user_id FROM songplays) AS users) AS users,
+       users,
        (SELECT count(*) FROM names) AS songs_played,
        round(in_catalogue::numeric / NULLIF(plays, 0), 3)::float8 AS share_in_catalogue,
        plays + views AS requests,
        errors,
        round(errors::numeric / NULLIF(plays + views, 0), 4)::float8 AS share_of_errors
-FROM covered, played, viewed
+FROM covered, listeners, played, viewed
 """
 
 NAME_OF_WEEKDAY = "to_char(DATE '2018-01-01' + number, 'FMDay')"  # that day was a Monday
@@ -178,19 +184,26 @@ ORDER BY hour
 activity_by_day = f"""
 -- One row per day with plays, and those between
 WITH sessions AS (
-    SELECT date_bin('1 day', start_time, 'epoch') AS moment,
-           user_id,
-           session_id,
-           count(*) AS plays
-    FROM songplays
-    GROUP BY moment, user_id, session_id
+    SELECT moment, user_id, plays
+    FROM users
+    CROSS JOIN LATERAL (
+        SELECT date_bin('1 day', start_time, 'epoch') AS moment, session_id, count(*) AS plays
+        FROM songplays
+        WHERE songplays.user_id = users.user_id
+        GROUP BY moment, session_id
+    ) AS played
+),
+active AS (
+    SELECT moment, user_id, sum(plays) AS plays, count(*) AS sessions
+    FROM sessions
+    GROUP BY moment, user_id
 ),
 counted AS (
     SELECT (moment AT TIME ZONE 'UTC')::date AS day,
            sum(plays)::bigint AS plays,
-           count(DISTINCT user_id) AS users,
-           count(*) AS sessions
-    FROM sessions
+           count(*) AS users,
+           sum(sessions)::bigint AS sessions
+    FROM active
     GROUP BY moment
 ),
 {days_of("counted")}
@@ -220,26 +233,30 @@ GROUP BY location
 ORDER BY plays DESC, location COLLATE "C"
 """
 
-# An area that spans several states counts in that of its first city.
+# An area that spans several states counts in that of its first city. 2018-01-01 was a Monday.
 plays_by_week_and_state = f"""
 -- One row per week (its Monday) and US state that has plays, NULL where the log names no place
 WITH {COVERED},
 active AS (
-    SELECT date_bin('1 day', start_time, 'epoch') AS day, location, user_id, count(*) AS plays
+    SELECT date_bin('7 days', start_time, '2018-01-01 00:00Z') AS moment,
+           location,
+           user_id,
+           count(*) AS plays
     FROM songplays
-    GROUP BY day, location, user_id
+    GROUP BY moment, location, user_id
 ),
 placed AS (
-    SELECT date_trunc('week', day AT TIME ZONE 'UTC')::date AS week,
+    SELECT (moment AT TIME ZONE 'UTC')::date AS week,
            split_part(split_part(location, ', ', 2), '-', 1) AS state,
            user_id,
-           plays
+           sum(plays) AS plays
     FROM active
+    GROUP BY moment, state, user_id
 )
 SELECT week,
        state,
        sum(plays)::bigint AS plays,
-       count(DISTINCT user_id) AS users,
+       count(*) AS users,
        week {IS_COVERED} AS whole_week
 FROM placed
 GROUP BY week, state

@@ -89,32 +89,36 @@ sessions_without_play = f"""
 -- Sessions are those of sparkify/analysis/questions/sessions.py.
 WITH {CHAINS},
 parts AS (
-    SELECT session_id, user_id, 0 AS stranger, min(start_time) AS began, TRUE AS is_play
-    FROM songplays
-    GROUP BY session_id, user_id
+    SELECT session_id, user_id, 0 AS stranger, began, TRUE AS is_play
+    FROM users
+    CROSS JOIN LATERAL (
+        SELECT session_id, min(start_time) AS began
+        FROM songplays
+        WHERE songplays.user_id = users.user_id
+        GROUP BY session_id
+    ) AS played
     UNION ALL
-    SELECT session_id, user_id, 0, min(start_time), FALSE
+    SELECT session_id, user_id, 0, start_time, FALSE
     FROM page_views
     WHERE user_id IS NOT NULL
-    GROUP BY session_id, user_id
     UNION ALL
     SELECT session_id, owner, {STRANGER}, began, FALSE
     FROM chains
 ),
 sessions AS (
-    SELECT (min(began) AT TIME ZONE 'UTC')::date AS day,
+    SELECT date_bin('1 day', min(began), 'epoch') AS moment,
            user_id,
            bool_or(is_play) AS has_play
     FROM parts
     GROUP BY session_id, user_id, stranger
 ),
 counted AS (
-    SELECT day,
+    SELECT (moment AT TIME ZONE 'UTC')::date AS day,
            count(*) AS sessions,
            count(*) FILTER (WHERE NOT has_play) AS without_play,
            count(*) FILTER (WHERE user_id IS NULL) AS never_logged_in
     FROM sessions
-    GROUP BY day
+    GROUP BY moment
 ),
 {days_of("counted")}
 SELECT day,

@@ -10,8 +10,11 @@ session; all else is a session of nobody known. Where the log gives no places, t
 
 # Each view stands at its own place, where another may go on it, and at the place before, to go on
 # what is there. There, what it goes on comes just before it or, where two sessions go on at the
-# same time, has not been gone on yet. A view that goes on nothing begins a chain, as does one after
-# a logout.
+# same time, has not been gone on yet: more have come to that place than have gone on. A view that
+# goes on nothing begins a chain, as does one after a logout.
+# No two rows of steps have the same place in these orders, so ROWS is what RANGE would be, in less
+# time. That a page is one of several is asked of the view, not of the index, which would be read
+# once for each of them, as the page isn't what it begins with.
 CHAINS = """
 steps AS (
     SELECT session_id, item_in_session, start_time, page, user_id, TRUE AS is_first,
@@ -25,21 +28,21 @@ steps AS (
        OR (session_id, COALESCE(item_in_session - 1, -1)) IN (
            SELECT session_id, COALESCE(item_in_session, -1)
            FROM page_views
-           WHERE user_id IS NULL AND page IN ('Login', 'Register', 'Submit Registration')
+           WHERE user_id IS NULL
+             AND page || '' IN ('Login', 'Register', 'Submit Registration')
        )
 ),
 linked AS (
     SELECT *,
-           COALESCE(lag(is_first) OVER beside, FALSE)
-               OR count(*) FILTER (WHERE is_first) OVER beside
-                  >= count(*) FILTER (WHERE NOT is_first AND user_id IS NULL) OVER beside
-               AS goes_on,
-           CASE WHEN lag(is_first) OVER beside THEN lag(user_id) OVER beside END AS user_before,
-           CASE WHEN lag(is_first) OVER beside THEN lag(page) OVER beside END AS page_before
+           lag(CASE WHEN is_first THEN user_id END) OVER beside AS user_before,
+           lag(CASE WHEN is_first THEN page END) OVER beside AS page_before,
+           sum(CASE WHEN is_first THEN 1 WHEN user_id IS NULL THEN -1 ELSE 0 END) OVER beside
+               AS not_gone_on
     FROM steps
     WINDOW beside AS (
         PARTITION BY session_id, place
         ORDER BY start_time, item_in_session, is_first, page, user_id
+        ROWS UNBOUNDED PRECEDING
     )
 ),
 chained AS (
@@ -49,9 +52,12 @@ chained AS (
            user_id,
            user_before,
            count(*) FILTER (
-               WHERE user_id IS NULL AND (NOT goes_on OR user_before IS NOT NULL)
+               WHERE user_id IS NULL
+                 AND (page_before IS NULL AND not_gone_on < 0 OR user_before IS NOT NULL)
            ) OVER (
-               PARTITION BY session_id ORDER BY start_time, item_in_session, page, user_id
+               PARTITION BY session_id
+               ORDER BY start_time, item_in_session, page, user_id
+               ROWS UNBOUNDED PRECEDING
            ) AS chain
     FROM linked
     WHERE NOT is_first

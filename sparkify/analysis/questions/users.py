@@ -6,23 +6,22 @@ from sparkify.analysis.questions.days import CAME, COVERED, IS_COVERED, days_of
 # those with another level than the span before, among the plays from one to the other: the index of
 # the natural key, which has the level, leads to these, and to sort all plays would take far longer.
 LEVEL_CHANGES = """
-spans AS (
-    SELECT user_id,
-           date_bin('1 day', start_time, 'epoch') AS span,
-           min(start_time) AS first_time,
-           max(start_time) AS last_time,
-           min(level) AS lowest,
-           max(level) AS highest
-    FROM songplays
-    GROUP BY user_id, span
-),
 neighbours AS (
-    SELECT *,
-           lag(last_time) OVER earlier AS time_before,
-           lag(lowest) OVER earlier AS lowest_before,
-           lag(highest) OVER earlier AS highest_before
-    FROM spans
-    WINDOW earlier AS (PARTITION BY user_id ORDER BY span)
+    SELECT user_id, spans.*
+    FROM users
+    CROSS JOIN LATERAL (
+        SELECT min(start_time) AS first_time,
+               max(start_time) AS last_time,
+               min(songplays.level) AS lowest,
+               max(songplays.level) AS highest,
+               lag(max(start_time)) OVER earlier AS time_before,
+               lag(min(songplays.level)) OVER earlier AS lowest_before,
+               lag(max(songplays.level)) OVER earlier AS highest_before
+        FROM songplays
+        WHERE songplays.user_id = users.user_id
+        GROUP BY date_bin('1 day', start_time, 'epoch')
+        WINDOW earlier AS (ORDER BY date_bin('1 day', start_time, 'epoch'))
+    ) AS spans
 ),
 changes AS (
     SELECT plays.*
