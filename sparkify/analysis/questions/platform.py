@@ -134,50 +134,37 @@ def as_busy_as(usual_arrivals, hours, added):
 # a silence like this in such a period. Nobody can know that to one in more than a million. Of
 # simulated services that were never down, at most one in ten has a silence of ten periods or more:
 # see tests/tools/calibrate.py.
-# For speed, hours come of date_bin, which knows no time zones, and sessions are followed user by
-# user, so that nothing large is sorted. No index leads to a user's views, so they wait in arrays,
-# those in sessions of nobody known in the arrays of the user NULL.
+# For speed, hours come of date_bin, which knows no time zones, and sessions are grouped in the
+# order in which they are then followed.
 silent_hours = f"""
 -- One row per run of hours without any request, the least probable first
 -- Chance alone would have one like it once in so many periods as long as this; below 1, several in
 -- each. More than a year without requests is no silence: the data are of several times then.
 WITH {UNNAMED},
-viewed AS (
-    SELECT user_id,
-           array_agg(start_time) AS start_times,
-           array_agg(session_id) AS session_ids,
-           array_agg(stranger) AS strangers
-    FROM (
-        SELECT start_time, user_id, session_id, 0 AS stranger
-        FROM page_views
-        WHERE user_id IS NOT NULL
-        UNION ALL
-        SELECT start_time, user_id, session_id, stranger FROM unnamed
-    ) AS views
-    GROUP BY user_id
+requests AS (
+    SELECT start_time, user_id, session_id, 0 AS stranger FROM songplays
+    UNION ALL
+    SELECT start_time, user_id, session_id, 0 FROM page_views WHERE user_id IS NOT NULL
+    UNION ALL
+    SELECT start_time, user_id, session_id, stranger FROM unnamed
+),
+sessions AS (
+    SELECT session_id,
+           user_id,
+           stranger,
+           date_bin('1 hour', start_time, 'epoch') AS hour,
+           count(*)::int AS requests,
+           max(start_time) AS last_request
+    FROM requests
+    GROUP BY session_id, user_id, stranger, hour
 ),
 followed AS (
-    SELECT date_bin('5 minutes', last_request, 'epoch') AS five_minutes, requests, arrives, stops
-    FROM users
-    FULL JOIN viewed ON viewed.user_id = users.user_id
-    CROSS JOIN LATERAL (
-        SELECT count(*)::int AS requests,
-               max(start_time) AS last_request,
-               lag(hour) OVER session IS DISTINCT FROM hour - INTERVAL '1 hour' AS arrives,
-               lead(hour) OVER session IS DISTINCT FROM hour + INTERVAL '1 hour' AS stops
-        FROM (
-            SELECT date_bin('1 hour', start_time, 'epoch') AS hour, start_time, session_id, stranger
-            FROM (
-                SELECT start_time, session_id, 0 AS stranger
-                FROM songplays
-                WHERE songplays.user_id = users.user_id
-                UNION ALL
-                SELECT * FROM unnest(start_times, session_ids, strangers)
-            ) AS events
-        ) AS requests
-        GROUP BY session_id, stranger, hour
-        WINDOW session AS (PARTITION BY session_id, stranger ORDER BY hour)
-    ) AS sessions
+    SELECT date_bin('5 minutes', last_request, 'epoch') AS five_minutes,
+           requests,
+           lag(hour) OVER session IS DISTINCT FROM hour - INTERVAL '1 hour' AS arrives,
+           lead(hour) OVER session IS DISTINCT FROM hour + INTERVAL '1 hour' AS stops
+    FROM sessions
+    WINDOW session AS (PARTITION BY session_id, user_id, stranger ORDER BY hour)
 ),
 parts AS (
     SELECT date_bin('1 hour', five_minutes, 'epoch') AS hour,
