@@ -151,7 +151,7 @@ def run_notebook(path, time_zone):
 
 
 def kill_kernel(client):
-    """End a kernel before Jupyter interrupts it, of which Python tells where it is starting."""
+    """End a kernel before Jupyter interrupts it: a Python that is starting would print a fault."""
     if process := getattr(client.km and client.km.provisioner, "process", None):
         client.log.disabled = True  # that it died
         process.kill()

@@ -113,9 +113,9 @@ class LocalStorage:
             os.close(descriptor)
 
     def read(self, files, read_one):
-        """Do so one file after another, until that takes longer than from the system's cache.
+        """Yield them one after another for as long as that is quick, then read many at once.
 
-        From there on many are read at once, by threads, which cost more than that themselves.
+        From the system's cache it is, where threads would only be in each other's way.
         """
 
         def read_some(files):
