@@ -44,6 +44,9 @@ KILL_SECONDS = 5  # for processes to be gone that were killed
 LONGEST_FOLDER = 80  # characters of a socket's folder: its name has room for about 100 bytes
 WATCH_SECONDS = 1
 NOBODY = b"2147483647"  # a number that no process has
+# Texts are compared byte by byte, on each machine. The order of a language changes with the C
+# library, and indexes are wrong then: https://wiki.postgresql.org/wiki/Locale_data_changes
+LOCALE = ["--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
 # What to do, by what keeps the server from starting; {data} is its data folder.
 REMEDIES = {
     "was made by PostgreSQL": "set SPARKIFY_PGDATA to a new folder and load the files there, or "
@@ -148,12 +151,8 @@ def make_data_folder(data, claim):
     if is_root():
         admit_os_user(data)
     if is_new:
-        arguments = ["-D", data, "-U", "postgres", "--encoding=UTF8", "--auth=trust"]
-        try:
-            execute("initdb", *arguments, claim=claim)
-        except ProgramError:
-            # It refuses a locale that isn't installed, and one whose encoding isn't UTF-8.
-            execute("initdb", *arguments, claim=claim, env=os.environ | {"LC_ALL": "C"})
+        arguments = ["-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8"]
+        execute("initdb", *arguments, *LOCALE, claim=claim)
 
 
 def socket_folder(data):

@@ -449,9 +449,17 @@ def test_data_folder_may_have_any_path(tmp_path, folder):
 
 
 @pytest.mark.parametrize("locale", ["xx_XX.UTF-8", thorough("C")])
-def test_locale_that_is_not_installed_or_not_utf8(tmp_path, locale):
-    result = run("create_tables.py", SPARKIFY_PGDATA=tmp_path / "pg", LC_ALL=locale)
+def test_the_machines_locale_is_of_no_account(tmp_path, locale):
+    """It may not be installed, or be for another encoding than UTF-8."""
+    place = {"SPARKIFY_PGDATA": tmp_path / "pg", "LC_ALL": locale}
+    result = run("create_tables.py", **place)
     assert (result.stderr, result.returncode) == ("", 0)
+    query = """
+    SELECT datlocprovider, datlocale, pg_encoding_to_char(encoding), current_setting('lc_messages')
+    FROM pg_database
+    WHERE datname = current_database()
+    """
+    assert psql(query, **place) == "b|C.UTF-8|UTF8|C"
 
 
 @pytest.mark.parametrize("variables", [{}, {"XDG_RUNTIME_DIR": "/no/such/folder"}])
