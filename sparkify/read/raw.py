@@ -69,7 +69,7 @@ def read_lines(file: File, storage: Storage) -> Lines | OSError:
 def check_form(lines):
     """Return the Lines that a file begins with, or the OSError that says why it can't be loaded."""
     text = find_form(lines.text.removeprefix(codecs.BOM_UTF8), lines.size)
-    return text if isinstance(text, OSError) else lines._replace(text=text)
+    return text if isinstance(text, OSError) else Lines(text, lines.size)
 
 
 def require_size(file, size):
