@@ -324,6 +324,11 @@ def test_one_asks_as_on_the_shell_and_is_answered_in_one_table_or_one_line(sampl
         assert [line for lines in errors for line in lines if "\n" in line] == []
 
 
+def test_what_is_imported_is_not_searched_for_garbage(run_cells):
+    cells = run_cells([nbformat.v4.new_code_cell("import gc\nprint(gc.get_freeze_count())")])
+    assert int(printed(cells)) > 100_000
+
+
 # Other tables than the sample's
 
 
