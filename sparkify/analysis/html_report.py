@@ -128,6 +128,7 @@ def run_notebook(path, time_zone):
         resources={"metadata": {"path": PROJECT}},
         coalesce_streams=True,
         extra_arguments=["--log-level=ERROR"],  # it would warn of TCP between the two processes
+        shutdown_kernel="immediate",  # it has nothing left to do
     )
     try:
         with tempfile.TemporaryDirectory() as profile:  # nobody's own; not all have a home
@@ -135,7 +136,6 @@ def run_notebook(path, time_zone):
             # Not in the main thread, where nbclient would handle signals.
             return await_answer(client.execute)
     except Interrupted:
-        client.shutdown_kernel = "immediate"
         kill_kernel(client)
         raise
     except CellExecutionError as error:

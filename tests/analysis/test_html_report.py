@@ -271,6 +271,21 @@ def test_a_library_that_takes_long_to_import_is_left_out(tmp_path, monkeypatch):
     assert "rfc3987_syntax" not in sys.modules
 
 
+def run_code(*codes, tmp_path, tags=()):
+    """Run cells as for a report, the last of them with tags, and return what that one shows."""
+    cells = [nbformat.v4.new_code_cell(code) for code in codes]
+    cells[-1].metadata["tags"] = list(tags)
+    path = tmp_path / "some.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return html_report.run_notebook(path, "UTC").cells[-1].outputs
+
+
+def test_the_kernel_ends_with_its_last_cell(tmp_path):
+    path = tmp_path / "late"
+    run_code(f"import atexit\natexit.register(open, {str(path)!r}, 'w')", tmp_path=tmp_path)
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("zone", ["UTC+2", "-05:00", "Europe/Berln"])
 def test_a_mistyped_time_zone_is_told_before_anything_runs(sample, tmp_path, zone):
     result = run_report(tmp_path / "report.html", "--time-zone", zone)
