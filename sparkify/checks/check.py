@@ -1,6 +1,7 @@
 """Check the tables by the rules, and warn about each that is broken."""
 
 from collections.abc import Callable, Iterator
+from typing import TextIO
 
 import psycopg2
 from psycopg2.extensions import cursor as Cursor
@@ -111,7 +112,9 @@ def check_tables(suspect: Callable[[str], None], colour: bool, newer_than: str |
         return good
 
 
-def print_checks(cur: Cursor, colour: bool = True, newer_than: str | None = None) -> bool:
+def print_checks(
+    cur: Cursor, colour: bool = True, newer_than: str | None = None, file: TextIO | None = None
+) -> bool:
     """Print a line for each check that fails, or one that all have passed; tell whether they did.
 
     With `newer_than`, an age such as "26h", old data fail, too. The cursor's connection must not be
@@ -120,7 +123,7 @@ def print_checks(cur: Cursor, colour: bool = True, newer_than: str | None = None
     failures = [*failed_checks(cur), *freshness.find_stale(cur, newer_than)]
     before, after = (ORANGE, RESET) if colour else ("", "")
     for name, fault in failures:
-        print(f"{before}[WARNING] {name}: {fault}{after}")
+        print(f"{before}[WARNING] {name}: {fault}{after}", file=file)
     if not failures:
-        print(f"All {len(sanity_check_queries)} sanity checks passed")
+        print(f"All {len(sanity_check_queries)} sanity checks passed", file=file)
     return not failures

@@ -23,7 +23,7 @@ from scripts import assert_fails_in_one_line, run
 from test_docs import EXAMPLES, RUN_ELSEWHERE
 
 from sparkify.analysis import html_report
-from sparkify.errors import LoadError
+from sparkify.errors import LoadError, ServerError
 from sparkify.interpreter import command
 from sparkify.read.storage import DATA
 
@@ -284,6 +284,18 @@ def test_the_kernel_ends_with_its_last_cell(tmp_path):
     path = tmp_path / "late"
     run_code(f"import atexit\natexit.register(open, {str(path)!r}, 'w')", tmp_path=tmp_path)
     assert not path.exists()
+
+
+def test_the_checks_are_made_beside_the_kernel(sample, tmp_path, monkeypatch):
+    [output] = run_code("1 / 0", tmp_path=tmp_path, tags=["checks"])
+    assert output.text == "All 108 sanity checks passed\n"
+
+    def fail(*_, **__):
+        raise ServerError("gone")
+
+    monkeypatch.setattr(html_report.check, "print_checks", fail)
+    with pytest.raises(ServerError, match="gone"):
+        run_code("1 / 0", tmp_path=tmp_path, tags=["checks"])
 
 
 @pytest.mark.parametrize("zone", ["UTC+2", "-05:00", "Europe/Berln"])
