@@ -3,16 +3,20 @@
 import base64
 import contextlib
 import html
+import io
 import os
 import re
 import sys
 import tempfile
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
+from threading import Thread
 
 from sparkify.analysis import ask
 from sparkify.analysis.time_zones import join_offset, require_time_zone
+from sparkify.checks import check
 from sparkify.errors import LoadError, TablesEmpty
 from sparkify.interpreter import PROJECT, command
 from sparkify.interrupts import Interrupted
@@ -20,7 +24,7 @@ from sparkify.messages import count, name_period, one_line
 from sparkify.postgres import connection, rights
 from sparkify.postgres.transactions import fetch_value
 from sparkify.replacing import replace_file
-from sparkify.waiting import await_answer
+from sparkify.waiting import await_answer, give_answer
 
 NOTEBOOK = Path(PROJECT, "test.ipynb")
 TEMPLATE = Path(__file__).with_name("html_report.html")
@@ -29,6 +33,7 @@ NUMBER = r"-?[\d.,]+%?|–|<NA>|NaN|\.\.\."  # as pandas shows it, or what stand
 SHORT = 12  # characters: a column of texts that are no longer is not wrapped
 MANY = 9  # columns: more stand close together
 READABLE = 0.8  # of a picture's size
+CHECKS = "checks"  # the tag of a cell that prints them
 PLACES = {"report-first": -1, "report-last": 1}  # by tag, where a section is that has it
 
 folders_select = """
@@ -109,7 +114,8 @@ def find_place(file):
 def run_notebook(path, time_zone):
     """Return a notebook as it is after a run in the project's folder.
 
-    The time zone takes the place of its cell that is tagged `parameters`.
+    The time zone takes the place of its cell that is tagged `parameters`. What a cell tagged
+    `checks` prints is made here meanwhile: the server would be idle while a kernel starts.
     Raises LoadError, and ImportError where a library is missing, also in the kernel.
     """
     with left_out("rfc3987_syntax"):  # a second, for IRIs, which no notebook has
@@ -120,22 +126,30 @@ def run_notebook(path, time_zone):
 
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
-        if "parameters" in cell.metadata.get("tags", ()):
+        if has_tag(cell, "parameters"):
             cell.source = f"TIME_ZONE = {time_zone!r}"
+    checking = [cell for cell in notebook.cells if has_tag(cell, CHECKS)]
+    said = Future()
+    if checking:
+        Thread(target=give_answer, args=(said, make_checks, ()), daemon=True).start()
     client = NotebookClient(
         notebook,
         timeout=None,
         resources={"metadata": {"path": PROJECT}},
         coalesce_streams=True,
         extra_arguments=["--log-level=ERROR"],  # it would warn of TCP between the two processes
+        shutdown_kernel="immediate",  # it has nothing left to do
+        skip_cells_with_tag=CHECKS,
     )
     try:
         with tempfile.TemporaryDirectory() as profile:  # nobody's own; not all have a home
             os.environ["IPYTHONDIR"] = profile
             # Not in the main thread, where nbclient would handle signals.
-            return await_answer(client.execute)
+            await_answer(client.execute)
+        for cell in checking:
+            cell.outputs = [nbformat.v4.new_output("stream", text=await_answer(said.result))]
+        return notebook
     except Interrupted:
-        client.shutdown_kernel = "immediate"
         kill_kernel(client)
         raise
     except CellExecutionError as error:
@@ -148,6 +162,18 @@ def run_notebook(path, time_zone):
         raise ImportError("No module named 'ipykernel'") from None
     except DeadKernelError as error:
         raise LoadError(f"{path.name} failed: {one_line(error)}") from None
+
+
+def has_tag(cell, tag):
+    return tag in cell.metadata.get("tags", ())
+
+
+def make_checks():
+    """Return what the checks print."""
+    said = io.StringIO()
+    with rights.session() as cur:
+        check.print_checks(cur, file=said)
+    return said.getvalue()
 
 
 def kill_kernel(client):
@@ -220,7 +246,7 @@ def take_sections(answers, number):
 def render(notebook):
     """Return the texts and outputs of a notebook as a tree of HTML."""
     from bs4 import BeautifulSoup
-    from nbconvert import HTMLExporter
+    from nbconvert import HTMLExporter, TemplateExporter
 
     exporter = HTMLExporter(
         template_name="basic",  # the others load scripts from elsewhere
@@ -228,8 +254,14 @@ def render(notebook):
         exclude_input=True,
         exclude_input_prompt=True,
         exclude_output_prompt=True,
+        filters={
+            "filter_data_type": "nbconvert.filters.DataTypeFilter",
+            "highlight_code": "nbconvert.filters.Highlight2HTML",
+        },
     )
-    return BeautifulSoup(exporter.from_notebook_node(notebook)[0], "html.parser")
+    # As its parent class does it: HTMLExporter itself would parse the page, too, and write it anew.
+    page, _ = TemplateExporter.from_notebook_node(exporter, notebook)
+    return BeautifulSoup(page, "html.parser")
 
 
 def tidy(answers):

@@ -1,5 +1,6 @@
 """How test.ipynb shows things in Jupyter: answers with their SQL, tables for people, pictures."""
 
+import gc
 import html
 import io
 import re
@@ -43,6 +44,7 @@ class Answer(pd.DataFrame):
 
 def set_up():
     """Have Jupyter show figures as pictures that also say in words what holds."""
+    gc.freeze()  # what is imported stays: not to be searched for garbage over and over
     charts.set_style()
     formatters = get_ipython().display_formatter.formatters
     formatters["image/png"].for_type(Figure, to_png)
@@ -54,7 +56,7 @@ def to_png(fig):
     canvas, small = FigureCanvasAgg(fig), io.BytesIO()
     canvas.draw()  # once: savefig draws twice, and writes a PNG that would be read again
     drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    drawn.quantize(256).save(small, "png", optimize=True)
+    drawn.quantize(256).save(small, "png")
     return small.getvalue(), {"alt": charts.title_of(fig)}
 
 

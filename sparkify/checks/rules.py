@@ -151,14 +151,22 @@ ORDER BY {key}
 """
 
 
+def pair(column, *tables):
+    """Return two tables as a source of rows: those that share a value of a column stand together.
+
+    A value that only one of them has stands beside NULL.
+    """
+    one, other = sorted(tables)
+    return f"{one} FULL JOIN {other} USING ({column})"
+
+
 def refers_to(table, column, referenced):
     """Return the check that each value of a column is found in the same column of another table."""
-    return f"""
-SELECT *
-FROM {table}
-WHERE {column} IS NOT NULL
-  AND NOT EXISTS (SELECT FROM {referenced} WHERE {referenced}.{column} = {table}.{column})
-"""
+    return RowRule(
+        pair(column, table, referenced),
+        f"{table}.{column} IS NOT NULL AND {referenced}.{column} IS NULL",
+        f"{table}.*",
+    )
 
 
 def satisfies(table, rule):
@@ -166,12 +174,18 @@ def satisfies(table, rule):
     return RowRule(table, f"NOT ({rule})")
 
 
-songplay_without_song_check = """
-SELECT songplays.*
-FROM songplays
-LEFT JOIN unmatched_songplays USING (songplay_id)
-WHERE songplays.song_id IS NULL AND unmatched_songplays.songplay_id IS NULL
-"""
+waiting = pair("songplay_id", "songplays", "unmatched_songplays")
+songplay_without_song_check = RowRule(
+    waiting,
+    "songplays.songplay_id IS NOT NULL AND songplays.song_id IS NULL "
+    "AND unmatched_songplays.songplay_id IS NULL",
+    "songplays.*",
+)
+unmatched_matched_check = RowRule(
+    waiting,
+    "unmatched_songplays.songplay_id IS NOT NULL AND songplays.song_id IS NOT NULL",
+    "unmatched_songplays.*, songplays.song_id",
+)
 
 matched = "songplays JOIN songs USING (song_id)"
 songplay_artist_check = RowRule(
@@ -217,13 +231,6 @@ WHERE level IS NOT NULL
   )
 """
 
-unmatched_matched_check = """
-SELECT unmatched_songplays.*, songplays.song_id
-FROM unmatched_songplays
-JOIN songplays USING (songplay_id)
-WHERE songplays.song_id IS NOT NULL
-"""
-
 unmatched_fitting_check = f"""
 WITH logged AS (
     SELECT unmatched_songplays.*, songplays.duration
@@ -236,23 +243,21 @@ JOIN songs ON {fits("logged")}
 """
 
 
-time_parts_check = """
--- One row per moment whose parts are not those of its start_time in UTC; Monday = 0
-WITH moments AS (
-    SELECT time.*, start_time AT TIME ZONE 'UTC' AS utc
-    FROM time
+# By an offset: where a zone is named, each row would look for it among all that the server knows.
+utc = "start_time AT TIME ZONE INTERVAL '0'"
+time_parts_check = RowRule(
+    "time",
+    f"""
+    (hour, day, week, month, year, weekday) IS DISTINCT FROM (
+        date_part('hour', {utc}),
+        date_part('day', {utc}),
+        date_part('week', {utc}),
+        date_part('month', {utc}),
+        date_part('year', {utc}),
+        date_part('isodow', {utc}) - 1
+    )
+    """,  # Monday = 0
 )
-SELECT start_time, hour, day, week, month, year, weekday
-FROM moments
-WHERE (hour, day, week, month, year, weekday) IS DISTINCT FROM (
-    date_part('hour', utc),
-    date_part('day', utc),
-    date_part('week', utc),
-    date_part('month', utc),
-    date_part('year', utc),
-    date_part('isodow', utc) - 1
-)
-"""
 
 # The names that information_schema has for types.
 TYPE_NAMES = {"INT": "integer", "TIMESTAMPTZ": "timestamp with time zone"}

@@ -23,7 +23,7 @@ from scripts import assert_fails_in_one_line, run
 from test_docs import EXAMPLES, RUN_ELSEWHERE
 
 from sparkify.analysis import html_report
-from sparkify.errors import LoadError
+from sparkify.errors import LoadError, ServerError
 from sparkify.interpreter import command
 from sparkify.read.storage import DATA
 
@@ -133,6 +133,12 @@ def test_it_begins_with_what_stands_out_and_ends_with_rows_checks_and_schema(rep
         "6 of 8,000 requests were errors; users changed to the level paid 6 times, back to free 1 "
         "time.",
     ]
+
+
+def test_the_page_is_parsed_once(written, report, monkeypatch):
+    monkeypatch.setattr("nbconvert.exporters.html.BeautifulSoup", None)
+    answers = html_report.render(nbformat.v4.new_notebook(cells=written))
+    assert len(answers.find_all("img")) == len(report.find_all("img"))
 
 
 def test_it_loads_nothing_from_elsewhere(report):
@@ -271,6 +277,33 @@ def test_a_library_that_takes_long_to_import_is_left_out(tmp_path, monkeypatch):
     assert "rfc3987_syntax" not in sys.modules
 
 
+def run_code(*codes, tmp_path, tags=()):
+    """Run cells as for a report, the last of them with tags, and return what that one shows."""
+    cells = [nbformat.v4.new_code_cell(code) for code in codes]
+    cells[-1].metadata["tags"] = list(tags)
+    path = tmp_path / "some.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return html_report.run_notebook(path, "UTC").cells[-1].outputs
+
+
+def test_the_kernel_ends_with_its_last_cell(tmp_path):
+    path = tmp_path / "late"
+    run_code(f"import atexit\natexit.register(open, {str(path)!r}, 'w')", tmp_path=tmp_path)
+    assert not path.exists()
+
+
+def test_the_checks_are_made_beside_the_kernel(sample, tmp_path, monkeypatch):
+    [output] = run_code("1 / 0", tmp_path=tmp_path, tags=["checks"])
+    assert output.text == "All 108 sanity checks passed\n"
+
+    def fail(*_, **__):
+        raise ServerError("gone")
+
+    monkeypatch.setattr(html_report.check, "print_checks", fail)
+    with pytest.raises(ServerError, match="gone"):
+        run_code("1 / 0", tmp_path=tmp_path, tags=["checks"])
+
+
 @pytest.mark.parametrize("zone", ["UTC+2", "-05:00", "Europe/Berln"])
 def test_a_mistyped_time_zone_is_told_before_anything_runs(sample, tmp_path, zone):
     result = run_report(tmp_path / "report.html", "--time-zone", zone)
@@ -322,6 +355,11 @@ def test_one_asks_as_on_the_shell_and_is_answered_in_one_table_or_one_line(sampl
         said = "".join("".join(lines) for lines in errors) + str(tables) + printed([cell])
         assert words in said, cell
         assert [line for lines in errors for line in lines if "\n" in line] == []
+
+
+def test_what_is_imported_is_not_searched_for_garbage(run_cells):
+    cells = run_cells([nbformat.v4.new_code_cell("import gc\nprint(gc.get_freeze_count())")])
+    assert int(printed(cells)) > 100_000
 
 
 # Other tables than the sample's

@@ -400,13 +400,27 @@ def test_an_insert_without_its_on_conflict_clause_fails(
     assert names_of_failures(cur) == {name}
 
 
-def test_a_table_is_read_once_for_all_rules_on_its_rows_unless_one_is_broken(cur):
-    sources = {query.source for query in sanity_check_queries.values() if hasattr(query, "source")}
-    assert {rules.matched, *sql_queries.table_names} == sources
+def test_a_source_is_read_once_for_all_rules_on_its_rows_unless_one_is_broken(cur):
+    rows_of = [query.source for query in sanity_check_queries.values() if hasattr(query, "source")]
+    sources = set(rows_of)
+    assert {rules.matched, rules.waiting, *sql_queries.table_names} < sources
+    assert rows_of.count(rules.pair("start_time", "songplays", "time")) == 2
     assert check.find_sound(cur) == sources
     cur.execute("UPDATE users SET gender = 'X' WHERE user_id = (SELECT min(user_id) FROM users)")
     cur.execute("ALTER TABLE artists DROP COLUMN latitude")
     assert check.find_sound(cur) == sources - {"users", "artists"}
+
+
+def test_rows_are_counted_and_read_only_where_some_break_a_rule(cur, monkeypatch):
+    asked, ask = [], check.try_query
+    monkeypatch.setattr(
+        check, "try_query", lambda cur, query: asked.append(query) or ask(cur, query)
+    )
+    assert names_of_failures(cur) == set()
+    assert [query for query in asked if not query.startswith("SELECT count(*) FROM (")] == []
+    cur.execute("UPDATE users SET gender = 'X'")
+    assert names_of_failures(cur) == {"users: gender is F or M"}
+    assert len([query for query in asked if "row_to_json" in query]) == 1
 
 
 def test_each_check_has_a_break():
