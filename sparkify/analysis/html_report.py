@@ -246,7 +246,7 @@ def take_sections(answers, number):
 def render(notebook):
     """Return the texts and outputs of a notebook as a tree of HTML."""
     from bs4 import BeautifulSoup
-    from nbconvert import HTMLExporter, TemplateExporter
+    from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(
         template_name="basic",  # the others load scripts from elsewhere
@@ -254,14 +254,8 @@ def render(notebook):
         exclude_input=True,
         exclude_input_prompt=True,
         exclude_output_prompt=True,
-        filters={
-            "filter_data_type": "nbconvert.filters.DataTypeFilter",
-            "highlight_code": "nbconvert.filters.Highlight2HTML",
-        },
     )
-    # As its parent class does it: HTMLExporter itself would parse the page, too, and write it anew.
-    page, _ = TemplateExporter.from_notebook_node(exporter, notebook)
-    return BeautifulSoup(page, "html.parser")
+    return BeautifulSoup(exporter.from_notebook_node(notebook)[0], "html.parser")
 
 
 def tidy(answers):

@@ -135,12 +135,6 @@ def test_it_begins_with_what_stands_out_and_ends_with_rows_checks_and_schema(rep
     ]
 
 
-def test_the_page_is_parsed_once(written, report, monkeypatch):
-    monkeypatch.setattr("nbconvert.exporters.html.BeautifulSoup", None)
-    answers = html_report.render(nbformat.v4.new_notebook(cells=written))
-    assert len(answers.find_all("img")) == len(report.find_all("img"))
-
-
 def test_it_loads_nothing_from_elsewhere(report):
     assert report.find_all(["script", "link", "iframe", "object"]) == []
     assert {tag["src"].partition(",")[0] for tag in report.select("[src]")} == {
