@@ -3,25 +3,27 @@
 from sparkify.analysis.questions.days import CAME, COVERED, IS_COVERED, days_of
 
 # A change is looked for only in a user's days with two levels, among all plays, and in
-# those with another level than the span before, among the plays from one to the other: the index of
+# those with another level than the day before, among the plays from one to the other: the index of
 # the natural key, which has the level, leads to these, and to sort all plays would take far longer.
+# Levels need only be told apart, so they are compared byte by byte.
 LEVEL_CHANGES = """
+days AS (
+    SELECT user_id,
+           date_bin('1 day', start_time, 'epoch') AS day,
+           min(start_time) AS first_time,
+           max(start_time) AS last_time,
+           min(level COLLATE "C") AS lowest,
+           max(level COLLATE "C") AS highest
+    FROM songplays
+    GROUP BY user_id, day
+),
 neighbours AS (
-    SELECT user_id, spans.*
-    FROM users
-    CROSS JOIN LATERAL (
-        SELECT min(start_time) AS first_time,
-               max(start_time) AS last_time,
-               min(songplays.level) AS lowest,
-               max(songplays.level) AS highest,
-               lag(max(start_time)) OVER earlier AS time_before,
-               lag(min(songplays.level)) OVER earlier AS lowest_before,
-               lag(max(songplays.level)) OVER earlier AS highest_before
-        FROM songplays
-        WHERE songplays.user_id = users.user_id
-        GROUP BY date_bin('1 day', start_time, 'epoch')
-        WINDOW earlier AS (ORDER BY date_bin('1 day', start_time, 'epoch'))
-    ) AS spans
+    SELECT *,
+           lag(last_time) OVER earlier AS time_before,
+           lag(lowest) OVER earlier AS lowest_before,
+           lag(highest) OVER earlier AS highest_before
+    FROM days
+    WINDOW earlier AS (PARTITION BY user_id ORDER BY day)
 ),
 changes AS (
     SELECT plays.*
@@ -85,20 +87,23 @@ ORDER BY week
 
 sessions_per_user = """
 -- One row per user
-WITH sessions AS (
-    SELECT user_id, session_id, count(*) AS plays
-    FROM songplays
-    GROUP BY user_id, session_id
-)
 SELECT user_id,
        users.first_name,
        users.last_name,
        users.level,
-       count(*) AS sessions,
-       sum(sessions.plays)::bigint AS plays
-FROM sessions
-JOIN users USING (user_id)
-GROUP BY user_id, users.first_name, users.last_name, users.level
+       counted.sessions,
+       counted.plays
+FROM users
+CROSS JOIN LATERAL (
+    SELECT count(*) AS sessions, sum(plays)::bigint AS plays
+    FROM (
+        SELECT count(*) AS plays
+        FROM songplays
+        WHERE songplays.user_id = users.user_id
+        GROUP BY session_id
+    ) AS sessions
+) AS counted
+WHERE counted.sessions > 0
 ORDER BY sessions DESC, user_id
 """
 
