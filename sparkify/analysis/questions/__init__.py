@@ -22,11 +22,11 @@ SET LOCAL random_page_cost = 1.1;
 SET LOCAL jit = off
 """
 
-# Some questions group plays user by user: FROM users CROSS JOIN LATERAL what is grouped of
-# songplays WHERE songplays.user_id = users.user_id. The index of the natural key has each user's
-# plays side by side, and one user's groups fit the processor's cache, where those of all users
-# don't. So one process takes hardly longer than two that group all plays at once, and half as much
-# of the processor.
+# Sessions, and weeks since registration, are grouped user by user: FROM users CROSS JOIN LATERAL
+# what is grouped of songplays WHERE songplays.user_id = users.user_id. The index of the natural key
+# has each user's plays side by side, and one user's sessions fit the processor's cache, where those
+# of all users don't. So one process takes no longer than two that group all of them at once, and
+# half as much of the processor. Of days, which are fewer, two processes take less time.
 
 # By the question that each answers. Some take parameters: user_id and limit, or time_zone.
 analytics_queries = {
