@@ -25,6 +25,8 @@ named AS (
 )
 """
 
+# The ten may have a tenth of all plays, which are read faster in the order of the table than by the
+# index of song_id, in several processes: to that end, the condition is not on song_id itself.
 most_played_songs = f"""
 -- One row per song, in the catalogue or not: the ten with most plays
 WITH {PLAYS_BY_NAME.strip()},
@@ -50,7 +52,7 @@ heard AS (
     JOIN (
         SELECT DISTINCT song_id, user_id
         FROM songplays
-        WHERE song_id = ANY(ARRAY(SELECT song_id FROM top_songs))
+        WHERE song_id || '' = ANY(ARRAY(SELECT song_id FROM top_songs))
     ) AS listeners USING (song_id)
     UNION
     SELECT title, artist, songplays.user_id
