@@ -19,13 +19,19 @@ def await_answer(work, *arguments, check=None):
     Check is handed the seconds waited; without it, work must end by itself. Work runs in a thread
     of its own: one that hangs in a library can't be ended, but it can be left behind.
     """
-    answer = Future()
-    Thread(target=give_answer, args=(answer, work, arguments), daemon=True).start()
+    answer = begin(work, *arguments)
     began = time.monotonic()
     while not wait([answer], LOOK_SECONDS).done:
         if check:
             check(time.monotonic() - began)
     return answer.result()
+
+
+def begin(work, *arguments):
+    """Begin work in a thread of its own, which nobody waits for, and return the Future of it."""
+    answer = Future()
+    Thread(target=give_answer, args=(answer, work, arguments), daemon=True).start()
+    return answer
 
 
 def give_answer(answer, work, arguments):

@@ -8,11 +8,9 @@ import os
 import re
 import sys
 import tempfile
-from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
-from threading import Thread
 
 from sparkify.analysis import ask
 from sparkify.analysis.time_zones import join_offset, require_time_zone
@@ -24,7 +22,7 @@ from sparkify.messages import count, name_period, one_line
 from sparkify.postgres import connection, rights
 from sparkify.postgres.transactions import fetch_value
 from sparkify.replacing import replace_file
-from sparkify.waiting import await_answer, give_answer
+from sparkify.waiting import await_answer, begin
 
 NOTEBOOK = Path(PROJECT, "test.ipynb")
 TEMPLATE = Path(__file__).with_name("html_report.html")
@@ -129,9 +127,7 @@ def run_notebook(path, time_zone):
         if has_tag(cell, "parameters"):
             cell.source = f"TIME_ZONE = {time_zone!r}"
     checking = [cell for cell in notebook.cells if has_tag(cell, CHECKS)]
-    said = Future()
-    if checking:
-        Thread(target=give_answer, args=(said, make_checks, ()), daemon=True).start()
+    said = begin(make_checks) if checking else None
     client = NotebookClient(
         notebook,
         timeout=None,
